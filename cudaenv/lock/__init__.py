@@ -1,0 +1,1 @@
+"""Plan in, lockfiles out, and whether they still agree."""

@@ -1,0 +1,1 @@
+"""The compatibility tables: typed rows, invariants, look-ups."""

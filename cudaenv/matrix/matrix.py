@@ -1,0 +1,160 @@
+"""The matrix: look-ups over the tables, with nothing decided here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+
+from cudaenv.matrix.gpus import GpuRow, GpuTable
+from cudaenv.matrix.invariants import check
+from cudaenv.matrix.load import TORCH, Tables, load_tables
+from cudaenv.matrix.tables import (
+    DEFAULT_INDEX,
+    Architecture,
+    Companion,
+    CudaLine,
+    Index,
+    Row,
+    Source,
+    TargetRow,
+    TorchBuild,
+)
+from cudaenv.model.documents import Problems
+from cudaenv.model.machine import Gpu, Platform
+from cudaenv.model.versions import ComputeCapability, CudaVersion, DriverVersion
+
+
+class Matrix:
+    """The compatibility tables and the questions the planner asks of them."""
+
+    def __init__(self, tables: Tables) -> None:
+        self.tables = tables
+        self._lines = {line.cuda: line for line in tables.cuda}
+        self._architectures = {row.sm: row for row in tables.architectures}
+        self._indexes = {row.index: row for row in tables.indexes}
+        self._targets = {row.target: row for row in tables.targets}
+
+    @classmethod
+    def from_texts(cls, texts: Mapping[str, str]) -> Matrix:
+        """Read and check the tables; MatrixError names all that is wrong with them."""
+        tables = load_tables(texts)
+        check(tables, Problems("matrix"))
+        return cls(tables)
+
+    @cached_property
+    def gpus(self) -> GpuTable:
+        """GPU products by name."""
+        return GpuTable(self.tables.gpus)
+
+    def line(self, cuda: CudaVersion) -> CudaLine:
+        """The row of a CUDA release line that a build of the matrix uses; KeyError for another."""
+        return self._lines[cuda]
+
+    def own_line(self, driver: DriverVersion, *, windows: bool) -> CudaLine | None:
+        """The newest release line whose own driver this driver reaches: its driver API version."""
+        reached = [
+            line
+            for line in self.tables.cuda
+            for own in [line.own_driver(windows=windows)]
+            if own is not None and own <= driver
+        ]
+        return max(reached, key=lambda line: line.cuda, default=None)
+
+    def architecture(self, capability: ComputeCapability) -> Architecture | None:
+        """The SM architecture of a compute capability, if it is known."""
+        return self._architectures.get(capability)
+
+    def builds(self, platform: Platform) -> tuple[TorchBuild, ...]:
+        """All builds of torch for a platform, in the order of the table."""
+        return tuple(build for build in self.tables.torch if build.platform is platform)
+
+    def companions(self, package: str) -> tuple[Companion, ...]:
+        """The releases of a package that goes with torch; empty for another package."""
+        return self.tables.companions.get(package, ())
+
+    @cached_property
+    def family(self) -> frozenset[str]:
+        """The packages whose builds carry a CUDA variant: torch and what is released with it."""
+        released = {
+            package
+            for package, rows in self.tables.companions.items()
+            if any(row.released_with for row in rows)
+        }
+        return frozenset({"torch", *released})
+
+    @property
+    def index_names(self) -> tuple[str, ...]:
+        """The indexes beside the default one."""
+        return tuple(self._indexes)
+
+    @property
+    def target_names(self) -> tuple[str, ...]:
+        """The targets that can be planned."""
+        return tuple(self._targets)
+
+    def index(self, name: str) -> Index:
+        """The row of an index; KeyError for the default one and unknown ones."""
+        return self._indexes[name]
+
+    def index_url(self, name: str, variant: str) -> str:
+        """The canonical URL of an index for a variant; empty for the default index."""
+        return "" if name == DEFAULT_INDEX else self._indexes[name].url.format(variant=variant)
+
+    def target(self, name: str) -> TargetRow:
+        """The row of a target; KeyError for an unknown one."""
+        return self._targets[name]
+
+    def source(self, row: Row) -> Source:
+        """Where a row comes from."""
+        return self.tables.sources[row.table][row.source]
+
+    def cite(self, row: Row) -> str:
+        """A row and its source on one line, for a reader who wants to check it."""
+        source = self.source(row)
+        return f"{row.table} {row.key} ({row.basis}: {source.where})"
+
+    def find_gpu(self, text: str) -> Gpu:
+        """A GPU by product name or compute capability.
+
+        ValueError, with the nearest products, where the name is unknown or means GPUs of several
+        compute capabilities.
+        """
+        try:
+            capability = ComputeCapability.parse(text)
+        except ValueError:
+            return self._gpu_of_product(text)
+        return Gpu(name=f"compute capability {capability}", capability=capability)
+
+    def _gpu_of_product(self, text: str) -> Gpu:
+        found = self.gpus.find(text)
+        capabilities = {row.capability for row in found}
+        if len(capabilities) == 1:
+            return Gpu(name=text, capability=found[0].capability)
+        if capabilities:
+            names = ", ".join(f"`{row.product}` ({row.capability})" for row in found)
+            raise ValueError(
+                f"GPU `{text}` is ambiguous: {names}; write one of them or its compute capability"
+            )
+        names = ", ".join(f"`{name}`" for name in self.gpus.nearest(text))
+        raise ValueError(
+            f"unknown GPU `{text}`; nearest: {names}; or give its compute capability, for example `8.9`"
+        )
+
+    def capability_of(self, product: str) -> ComputeCapability | None:
+        """The compute capability of a product name, or None where it is unknown or ambiguous."""
+        capabilities = {row.capability for row in self.gpus.find(product)}
+        return capabilities.pop() if len(capabilities) == 1 else None
+
+
+def all_rows(tables: Tables) -> dict[str, tuple[Row | GpuRow, ...]]:
+    """The typed rows of each table, by its name."""
+    return {
+        "architectures": tables.architectures,
+        "cuda": tables.cuda,
+        "gpus": tables.gpus,
+        "indexes": tables.indexes,
+        TORCH: tables.torch,
+        **{f"packages/{package}": rows for package, rows in sorted(tables.companions.items())},
+        "targets": tables.targets,
+        "toolkits": tables.toolkits,
+    }

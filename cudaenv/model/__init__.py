@@ -1,0 +1,1 @@
+"""Values: frozen, without I/O; the words every other part speaks in."""

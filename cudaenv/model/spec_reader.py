@@ -1,0 +1,300 @@
+"""`cudaenv.toml`, or `[tool.cudaenv]` of a pyproject.toml, read strictly into a Spec."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.utils import canonicalize_name
+
+from cudaenv.errors import SpecError
+from cudaenv.model.documents import Problems, Section, nearest
+from cudaenv.model.machine import Fact, Gpu, Machine, Platform
+from cudaenv.model.spec import CudaRequest, PackageRequest, Provider, PythonRequest, Spec
+from cudaenv.model.versions import CudaVersion, DriverVersion, GlibcVersion
+
+E = TypeVar("E", bound=StrEnum)
+
+KEYS = ("target", "python", "platforms", "provider", "cuda", "packages", "machine", "indexes")
+PYPROJECT_KEYS = (*KEYS, "extras", "groups")
+MACHINE_KEYS = ("name", "gpu", "driver", "driver-api", "glibc", "platform", "count", "wsl", "jetson", "os")
+
+PACKAGE_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(\[[A-Za-z0-9._, -]+\])?")
+MACHINE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,63}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What a spec may name, and how a GPU's name becomes a GPU.
+
+    `find_gpu` takes a product name or a compute capability and raises ValueError, with the nearest
+    products in its text, where there is none or more than one.
+    """
+
+    targets: tuple[str, ...]
+    indexes: tuple[str, ...]
+    find_gpu: Callable[[str], Gpu]
+
+
+def read_spec(data: Mapping[str, Any], origin: str, known: Known) -> Spec:
+    """Read the parsed `cudaenv.toml`. SpecError names every problem with its key path."""
+    problems = Problems(origin)
+    section = Section(data, "", problems)
+    section.only(*KEYS)
+    spec = _spec(section, known, _packages(section))
+    _raise(problems)
+    return spec
+
+
+def read_pyproject(data: Mapping[str, Any], origin: str, known: Known) -> Spec:
+    """Read a parsed pyproject.toml: `[tool.cudaenv]`, with `[project]` dependencies as packages.
+
+    `extras` and `groups` in `[tool.cudaenv]` name the optional dependencies and the dependency
+    groups (PEP 735, https://peps.python.org/pep-0735/) to add; `requires-python` counts where
+    `python` is not given. SpecError names every problem with its key path.
+    """
+    problems = Problems(origin)
+    section = Section(data.get("tool", {}).get("cudaenv", {}), "tool.cudaenv", problems)
+    section.only(*PYPROJECT_KEYS)
+    packages = (*_project_packages(data, section), *_packages(section))
+    spec = _spec(section, known, packages, data.get("project", {}).get("requires-python"))
+    _raise(problems)
+    return spec
+
+
+def _raise(problems: Problems) -> None:
+    if problems.lines:
+        count = len(problems.lines)
+        noun = "problem" if count == 1 else "problems"
+        raise SpecError(
+            f"`{problems.origin}` has {count} {noun}",
+            problems.lines,
+            hint="The keys and their spellings are in the README under `The spec`",
+        )
+
+
+def _spec(
+    section: Section, known: Known, packages: tuple[PackageRequest, ...], requires_python: str | None = None
+) -> Spec:
+    python = section.parsed("python", PythonRequest.parse)
+    if python is None and isinstance(requires_python, str):
+        python = section.attempt("project.requires-python", requires_python, PythonRequest.parse)
+    return Spec(
+        target=_target(section, known),
+        python=python,
+        platforms=_platforms(section),
+        provider=section.parsed("provider", _enum(Provider, "provider")) or Provider.AUTO,
+        cuda=section.parsed("cuda", CudaRequest.parse) or CudaRequest("any"),
+        packages=packages,
+        machines=_machines(section, known),
+        indexes=_indexes(section, known),
+        origin=section.problems.origin,
+    )
+
+
+def _enum(kind: type[E], noun: str) -> Callable[[str], E]:
+    def parse(text: str) -> E:
+        try:
+            return kind(text)
+        except ValueError as error:
+            names = [str(item) for item in kind]
+            hint = nearest(text, names) or f" (known: {', '.join(names)})"
+            raise ValueError(f"unknown {noun} `{text}`{hint}") from error
+
+    return parse
+
+
+def parse_platform(text: str) -> Platform:
+    """Read a platform by conda's name, such as `linux-64`. ValueError names the nearest."""
+    return _enum(Platform, "platform")(text)
+
+
+def _target(section: Section, known: Known) -> str:
+    target = section.text("target")
+    if target is None:
+        return "run-only"
+    if target not in known.targets:
+        hint = nearest(target, known.targets) or f" (known: {', '.join(known.targets)})"
+        section.problems.add(section.at("target"), f"unknown target `{target}`{hint}")
+    return target
+
+
+def _platforms(section: Section) -> tuple[Platform, ...]:
+    names = section.texts("platforms") or ()
+    found = (section.attempt("platforms", name, parse_platform) for name in names)
+    return tuple(dict.fromkeys(platform for platform in found if platform is not None))
+
+
+def _packages(section: Section) -> tuple[PackageRequest, ...]:
+    table = section.read("packages", dict, "a table of package names and version specifiers")
+    found = []
+    for key, value in (table or {}).items():
+        path = f"packages.{key}"
+        if not isinstance(value, str):
+            section.problems.add(section.at(path), f"expected a version specifier in quotes, got {value!r}")
+        elif not PACKAGE_KEY.fullmatch(key):
+            section.problems.add(section.at(path), "not a package name")
+        else:
+            found.append(section.attempt(path, f"{key} {value}", _package_parser(section.at(path), value)))
+    return tuple(package for package in found if package is not None)
+
+
+def _package_parser(origin: str, value: str) -> Callable[[str], PackageRequest]:
+    def parse(text: str) -> PackageRequest:
+        name = text.split(" ", 1)[0]
+        try:
+            SpecifierSet("" if value.strip() == "*" else value)
+        except InvalidSpecifier as error:
+            raise ValueError(f"not a PEP 440 specifier: {value!r} (expected `*` or `>=2.8`)") from error
+        return parse_package(name if value.strip() == "*" else f"{name}{value}", origin)
+
+    return parse
+
+
+def parse_package(text: str, origin: str) -> PackageRequest:
+    """Read a PEP 508 requirement such as `torch>=2.8` or `diffusers[torch]`.
+
+    ValueError for anything else, and for URLs: what has no index cannot be locked with a hash.
+    """
+    try:
+        requirement = Requirement(text)
+    except InvalidRequirement as error:
+        raise ValueError(f"not a requirement: {text!r} (expected for example `torch>=2.8`)") from error
+    if requirement.url is not None:
+        raise ValueError(
+            f"`{requirement.name}` is asked for by URL, which cannot be locked by version and hash"
+        )
+    return PackageRequest(
+        name=canonicalize_name(requirement.name),
+        specifier=requirement.specifier,
+        extras=tuple(sorted(canonicalize_name(extra) for extra in requirement.extras)),
+        marker=requirement.marker,
+        origin=origin,
+    )
+
+
+def _project_packages(data: Mapping[str, Any], section: Section) -> tuple[PackageRequest, ...]:
+    project = Section(data.get("project", {}), "project", section.problems)
+    lists = [("dependencies", project.data.get("dependencies", []))]
+    optional = project.data.get("optional-dependencies", {})
+    for extra in section.texts("extras") or ():
+        if extra not in optional:
+            section.problems.add(
+                section.at("extras"), f"no extra `{extra}` in [project]{nearest(extra, optional)}"
+            )
+        else:
+            lists.append((f"optional-dependencies.{extra}", optional[extra]))
+    groups = data.get("dependency-groups", {})
+    for group in section.texts("groups") or ():
+        lists.append((f"dependency-groups.{group}", _group(groups, group, section, ())))
+    return tuple(
+        package
+        for key, items in lists
+        for index, item in enumerate(items if isinstance(items, list) else [])
+        if isinstance(item, str)
+        for package in [project.attempt(f"{key}[{index}]", item, lambda text: parse_package(text, text))]
+        if package is not None
+    )
+
+
+def _group(groups: Mapping[str, Any], name: str, section: Section, seen: tuple[str, ...]) -> list[str]:
+    """The requirements of a dependency group, the groups it includes among them."""
+    if name in seen or not isinstance(groups.get(name), list):
+        problem = (
+            "includes itself" if name in seen else f"is not in [dependency-groups]{nearest(name, groups)}"
+        )
+        section.problems.add(section.at("groups"), f"group `{name}` {problem}")
+        return []
+    found: list[str] = []
+    for item in groups[name]:
+        if isinstance(item, str):
+            found.append(item)
+        elif isinstance(item, dict) and isinstance(item.get("include-group"), str):
+            found += _group(groups, item["include-group"], section, (*seen, name))
+    return found
+
+
+def _machines(section: Section, known: Known) -> tuple[Machine, ...]:
+    tables = section.read("machine", list, "[[machine]] tables") or []
+    machines = []
+    for index, table in enumerate(tables):
+        if not isinstance(table, dict):
+            section.problems.add(section.at("machine"), f"expected [[machine]] tables, got {table!r}")
+        else:
+            machines.append(
+                _machine(Section(table, section.at(f"machine[{index}]"), section.problems), index, known)
+            )
+    names = [machine.name for machine in machines]
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        section.problems.add(section.at("machine"), f"two machines are named `{name}`")
+    return tuple(machines)
+
+
+def _machine(section: Section, index: int, known: Known) -> Machine:
+    section.only(*MACHINE_KEYS)
+    name = section.text("name") or f"machine-{index + 1}"
+    if not MACHINE_NAME.fullmatch(name):
+        section.problems.add(section.at("name"), f"not a name: {name!r} (letters, digits, ` ._-`)")
+    count = section.read("count", int, "a number") or 1
+    if count < 1:
+        section.problems.add(section.at("count"), f"expected a number of machines, got {count}")
+    os_name = section.text("os")
+
+    def fact(key: str, parse: Callable[[str], Any]) -> Fact[Any] | None:
+        value = section.parsed(key, parse)
+        return None if value is None else Fact(value, section.at(key))
+
+    return Machine(
+        name=name,
+        platform=fact("platform", parse_platform),
+        gpus=_gpus(section, known),
+        driver=fact("driver", DriverVersion.parse),
+        driver_api=fact("driver-api", CudaVersion.parse_driver_api),
+        glibc=fact("glibc", GlibcVersion.parse),
+        os=Fact(os_name, section.at("os")) if os_name else None,
+        uses_windows_driver=section.read("wsl", bool, "true or false") or False,
+        is_jetson=section.read("jetson", bool, "true or false") or False,
+        count=count,
+    )
+
+
+def _gpus(section: Section, known: Known) -> tuple[Gpu, ...] | None:
+    names = section.texts("gpu")
+    if names is None:
+        return None
+    if tuple(name.lower() for name in names) == ("none",):
+        return ()
+    found = (section.attempt("gpu", name, known.find_gpu) for name in names)
+    return tuple(gpu for gpu in found if gpu is not None)
+
+
+def _indexes(section: Section, known: Known) -> dict[str, str]:
+    table = section.read("indexes", dict, "a table of index names and URLs") or {}
+    names = (*known.indexes, "default")
+    indexes = Section(table, section.at("indexes"), section.problems)
+    indexes.only(*names)
+    found = {name: indexes.parsed(name, parse_index_url) for name in table if name in names}
+    return {name: url for name, url in sorted(found.items()) if url is not None}
+
+
+def parse_index_url(text: str) -> str:
+    """Read an index's URL: https, or http on this machine; ValueError otherwise.
+
+    Credentials in it are refused, since they would end in files; the installer takes them from
+    `UV_INDEX_<NAME>_USERNAME` and `_PASSWORD`, a keyring or .netrc.
+    """
+    parts = urlsplit(text)
+    is_local = parts.hostname in {"127.0.0.1", "localhost", "::1"}
+    if not (parts.scheme == "https" or (parts.scheme == "http" and is_local)) or not parts.hostname:
+        raise ValueError(f"not an https URL: {text!r}")
+    if parts.username or parts.password:
+        raise ValueError("credentials do not belong in a file; set UV_INDEX_<NAME>_USERNAME and _PASSWORD")
+    if parts.query or parts.fragment or re.search(r"[\s'\"\\`$]", text):
+        raise ValueError(f"not a plain URL: {text!r}")
+    return text.rstrip("/")

@@ -1,0 +1,1 @@
+"""Spec and machines and matrix in, plan out; no I/O."""

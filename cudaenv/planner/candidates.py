@@ -1,0 +1,174 @@
+"""Candidates: every complete set of known packages that exists for a platform."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+from packaging.version import Version
+
+from cudaenv.matrix.matrix import Matrix
+from cudaenv.matrix.tables import DEFAULT_INDEX, Companion, TorchBuild
+from cudaenv.model.machine import Platform
+from cudaenv.model.plan import PlannedPackage
+from cudaenv.model.spec import PackageRequest, Provider
+from cudaenv.model.versions import PythonVersion
+from cudaenv.planner.problem import Problem
+
+UNVERIFIED_NOTE = "no row yet: taken to be built like the newest release of the matrix"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A build of torch with the companions that go with it, and the Pythons that all have wheels for.
+
+    `missing` names requested companions of which no release goes with this build.
+    """
+
+    build: TorchBuild
+    provider: Provider = Provider.PIP
+    companions: tuple[tuple[PlannedPackage, Companion], ...] = ()
+    pythons: tuple[PythonVersion, ...] = ()
+    missing: tuple[str, ...] = ()
+
+    @property
+    def is_unverified(self) -> bool:
+        """Whether its release is newer than the matrix knows."""
+        return self.build.note == UNVERIFIED_NOTE
+
+
+def applies(request: PackageRequest, platform: Platform, pythons: Iterable[PythonVersion]) -> bool:
+    """Whether a request's environment marker holds on a platform for one of the Pythons."""
+    if request.marker is None:
+        return True
+    environment = {
+        "sys_platform": platform.sys_platform,
+        "platform_system": platform.system,
+        "platform_machine": platform.machine,
+        "os_name": "nt" if platform is Platform.WIN_64 else "posix",
+        "implementation_name": "cpython",
+        "platform_python_implementation": "CPython",
+        "extra": "",
+    }
+    return any(
+        request.marker.evaluate(
+            {**environment, "python_version": str(python), "python_full_version": f"{python}.0"}
+        )
+        for python in pythons
+    )
+
+
+def candidates(problem: Problem, platform: Platform) -> Iterator[Candidate]:
+    """All candidates for a platform, with nothing rejected yet."""
+    requests, matrix = problem.requests, problem.matrix
+    for build in (*matrix.builds(platform), *_newer_than_matrix(requests["torch"], platform, matrix)):
+        wanted = {
+            name: asked
+            for name, asked in requests.items()
+            if name != "torch"
+            and (not asked or any(applies(item, platform, build.pythons) for item in asked))
+        }
+        yield _complete(build, wanted, matrix)
+
+
+def _complete(build: TorchBuild, wanted: dict[str, list[PackageRequest]], matrix: Matrix) -> Candidate:
+    pythons = build.pythons
+    found: list[tuple[PlannedPackage, Companion]] = []
+    missing = []
+    for name, requests in wanted.items():
+        pick = next(_companions(name, requests, build, pythons, matrix), None)
+        if pick is None:
+            missing.append(name)
+        else:
+            found.append(pick)
+            pythons = tuple(python for python in pythons if python in pick[1].pythons)
+    return Candidate(build=build, companions=tuple(found), pythons=pythons, missing=tuple(missing))
+
+
+def _companions(
+    name: str,
+    requests: list[PackageRequest],
+    build: TorchBuild,
+    pythons: tuple[PythonVersion, ...],
+    matrix: Matrix,
+) -> Iterator[tuple[PlannedPackage, Companion]]:
+    """The releases of a companion that go with a build, newest first."""
+    for row in sorted(matrix.companions(name), key=lambda row: row.version, reverse=True):
+        fits = build.version in row.torch and build.platform in row.platforms
+        wanted = all(row.version in request.specifier for request in requests)
+        if not (fits and wanted and set(row.pythons) & set(pythons)):
+            continue
+        extras = tuple(sorted({extra for request in requests for extra in request.extras}))
+        if row.released_with is None:
+            yield (
+                PlannedPackage(
+                    name=name,
+                    version=row.version,
+                    variant="",
+                    index=DEFAULT_INDEX,
+                    index_url="",
+                    extras=extras,
+                ),
+                row,
+            )
+            continue
+        sibling = _sibling(row.released_with, build, matrix)
+        if sibling is not None:
+            yield planned(name, row.version, sibling, matrix, extras), row
+
+
+def _sibling(release: Version, build: TorchBuild, matrix: Matrix) -> TorchBuild | None:
+    """The build of a torch release whose variant a companion should have beside `build`.
+
+    The same variant if there is one; else another of the same CUDA major, from the default index
+    before others, the newest CUDA first; a CPU build goes with CPU builds only.
+    """
+    builds = [
+        other
+        for other in matrix.builds(build.platform)
+        if other.version == release and (other.cuda and other.cuda.major) == (build.cuda and build.cuda.major)
+    ]
+    return min(
+        builds,
+        key=lambda other: (
+            other.variant != build.variant,
+            other.index != DEFAULT_INDEX,
+            [-part for part in (other.cuda.major, other.cuda.minor)] if other.cuda else [],
+        ),
+        default=None,
+    )
+
+
+def planned(
+    name: str, version: Version, build: TorchBuild, matrix: Matrix, extras: tuple[str, ...]
+) -> PlannedPackage:
+    """A package of torch's family at the place and in the variant of a torch build."""
+    is_default = build.index == DEFAULT_INDEX
+    return PlannedPackage(
+        name=name,
+        version=version if is_default else Version(f"{version}+{build.variant}"),
+        variant=build.variant,
+        index=build.index,
+        index_url=matrix.index_url(build.index, build.variant),
+        cuda_major=build.cuda.major if build.cuda else None,
+        extras=extras,
+    )
+
+
+def _newer_than_matrix(
+    requests: list[PackageRequest], platform: Platform, matrix: Matrix
+) -> Iterator[TorchBuild]:
+    """Builds of a release that the user names and the matrix does not know yet, like the newest known."""
+    newest = max(build.version for build in matrix.tables.torch)
+    named = {
+        version
+        for request in requests
+        for part in request.specifier
+        if part.operator in {"==", ">=", "~="} and "*" not in part.version
+        for version in [Version(part.version)]
+        if version > newest
+    }
+    for version in sorted(named):
+        for build in matrix.builds(platform):
+            if build.version == newest:
+                yield replace(build, version=version, note=UNVERIFIED_NOTE)

@@ -1,0 +1,113 @@
+"""What runs on what: drivers and release lines, GPUs and machine code. Facts come from the matrix."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from cudaenv.matrix.matrix import Matrix
+from cudaenv.matrix.tables import CudaLine, TorchBuild
+from cudaenv.model.machine import Gpu, Machine
+from cudaenv.model.plan import Level
+from cudaenv.model.versions import ComputeCapability, CudaVersion, DriverVersion
+
+
+def reaches(driver: DriverVersion, floor: DriverVersion) -> bool:
+    """Whether a driver is at least a floor. A branch alone (`580`) may be any release of it."""
+    if driver.is_branch and driver.branch == floor.branch:
+        return True
+    return floor <= driver
+
+
+@dataclass(frozen=True, slots=True)
+class DriverFacts:
+    """What is known of a machine's driver: its version, or a lower bound from its API version."""
+
+    version: DriverVersion | None
+    api: CudaVersion | None
+    windows: bool
+
+    @classmethod
+    def of(cls, machine: Machine, matrix: Matrix) -> DriverFacts:
+        """Take them from a machine; an API version means at least that line's own driver."""
+        windows = machine.uses_windows_driver or bool(
+            machine.platform and machine.platform.value.sys_platform == "win32"
+        )
+        api = machine.driver_api.value if machine.driver_api else None
+        if machine.driver is not None:
+            return cls(machine.driver.value, api, windows)
+        known = [line for line in matrix.tables.cuda if api is not None and line.cuda <= api]
+        bounds = [own for line in known for own in [line.own_driver(windows=windows)] if own is not None]
+        return cls(max(bounds, default=None), api, windows)
+
+    @property
+    def is_known(self) -> bool:
+        """Whether anything is known of the driver."""
+        return self.version is not None or self.api is not None
+
+    def level(self, line: CudaLine) -> Level | None:
+        """How this driver runs a release line; None where it does not.
+
+        https://docs.nvidia.com/deploy/cuda-compatibility/ : a driver runs every line up to its own
+        CUDA, and from CUDA 11 on newer lines of the same major if it reaches the major's minimum.
+        """
+        own, minor = line.own_driver(windows=self.windows), line.minor_driver(windows=self.windows)
+        if self.api is not None and line.cuda <= self.api:
+            return Level.DIRECT
+        if self.version is None:
+            return None
+        if own is not None and reaches(self.version, own):
+            return Level.DIRECT
+        if minor is not None and reaches(self.version, minor):
+            return Level.MINOR
+        return None
+
+
+class Reach(Enum):
+    """How a build's code runs on a GPU."""
+
+    SASS = auto()
+    PTX = auto()
+    UNVERIFIED = auto()
+
+
+def sass_for(build: TorchBuild, capability: ComputeCapability, matrix: Matrix) -> ComputeCapability | None:
+    """The SM architecture in a build whose machine code runs on a GPU, or None.
+
+    Machine code runs on the same major and an equal or higher minor version, except on Tegra boards
+    (https://docs.nvidia.com/cuda/ada-compatibility-guide/index.html).
+    """
+    architecture = matrix.architecture(capability)
+    if architecture is not None and architecture.tegra:
+        return capability if capability in build.sms else None
+    fitting = [sm for sm in build.sms if sm.major == capability.major and sm.minor <= capability.minor]
+    usable = [sm for sm in fitting if not _is_tegra(sm, matrix)]
+    return max(usable, default=None)
+
+
+def _is_tegra(sm: ComputeCapability, matrix: Matrix) -> bool:
+    architecture = matrix.architecture(sm)
+    return architecture is not None and architecture.tegra
+
+
+def reach(build: TorchBuild, gpu: Gpu, driver: DriverFacts, matrix: Matrix) -> Reach | None:
+    """How a build runs on a GPU with a driver; None where it does not.
+
+    PTX loads only where the driver's own CUDA is at least the toolkit's that made it
+    (https://docs.nvidia.com/deploy/cuda-compatibility/minor-version-compatibility.html). A GPU newer
+    than the matrix knows is let through, to be planned with a warning.
+    """
+    if build.cuda is None or sass_for(build, gpu.capability, matrix) is not None:
+        return Reach.SASS
+    architecture = matrix.architecture(gpu.capability)
+    is_tegra = architecture is not None and architecture.tegra
+    can_load = not driver.is_known or driver.level(matrix.line(build.cuda)) is Level.DIRECT
+    if can_load and not is_tegra and any(ptx <= gpu.capability for ptx in build.ptx):
+        return Reach.PTX
+    return Reach.UNVERIFIED if is_newer_than_matrix(gpu, matrix) else None
+
+
+def is_newer_than_matrix(gpu: Gpu, matrix: Matrix) -> bool:
+    """Whether a GPU's compute capability is beyond all that the matrix knows."""
+    newest = max(row.sm for row in matrix.tables.architectures)
+    return gpu.capability > newest

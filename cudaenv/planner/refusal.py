@@ -1,0 +1,246 @@
+"""A refusal that helps: a minimal conflict, why it is one, and remedies that were planned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from itertools import islice
+
+from packaging.specifiers import SpecifierSet
+from packaging.version import Version
+
+from cudaenv.model.machine import Fact, Machine
+from cudaenv.model.plan import Reason, Refusal, Remedy
+from cudaenv.model.spec import CudaRequest, PythonRequest, Spec
+from cudaenv.model.versions import CudaVersion, DriverVersion, GlibcVersion
+from cudaenv.planner.candidates import Candidate
+from cudaenv.planner.problem import Problem
+from cudaenv.planner.search import Assessment, Choice, MachineKind, assessments, is_plannable, solve
+from cudaenv.planner.statements import Statement, changed, statements
+
+MOST_REASONS = 6
+REPEATING_RULES = frozenset({"package-pin", "cuda", "provider", "no-silent-cpu", "no-gpu"})
+
+
+def refuse(problem: Problem) -> Refusal:
+    """Explain why a problem has no plan."""
+    stuck = _stuck(problem)
+    alone = problem.with_spec(replace(problem.spec, machines=stuck[:1]))
+    conflict = minimal_conflict(alone)
+    reasons = tuple(_reasons(_only(alone, conflict)))
+    others = tuple(machine for machine in problem.spec.machines if machine not in stuck[1:])
+    remedies = tuple(_remedies(problem.with_spec(replace(problem.spec, machines=others)), conflict))
+    texts = [statement.text for statement in conflict]
+    more = f"; nor is there one for {_sentence([f'`{m.name}`' for m in stuck[1:]])}" if stuck[1:] else ""
+    return Refusal(
+        text=f"no environment satisfies {_sentence(texts)}{more}" if texts else "nothing can be planned",
+        conflict=tuple(texts),
+        because=reasons,
+        remedies=remedies,
+    )
+
+
+def _stuck(problem: Problem) -> tuple[Machine, ...]:
+    """The machines that no candidate runs on; each is one whatever the others are."""
+    return tuple(
+        machine
+        for machine in problem.spec.machines
+        if not is_plannable(problem.with_spec(replace(problem.spec, machines=(machine,))))
+    )
+
+
+def _sentence(texts: list[str]) -> str:
+    return texts[0] if len(texts) == 1 else f"{', '.join(texts[:-1])} and {texts[-1]}"
+
+
+def minimal_conflict(problem: Problem) -> tuple[Statement, ...]:
+    """Statements that exclude each other, of which none can be taken back without making a plan.
+
+    One statement after the other is taken back; it stays out if the rest still has no plan.
+    """
+    kept = list(statements(problem.spec, frozenset(problem.requests)))
+    for statement in list(kept):
+        others = [other for other in kept if other is not statement]
+        if not is_plannable(_only(problem, tuple(others))):
+            kept = others
+    return tuple(kept)
+
+
+def _only(problem: Problem, keep: tuple[Statement, ...]) -> Problem:
+    """The problem with all other statements taken back."""
+    spec = problem.spec
+    for statement in statements(problem.spec, frozenset(problem.requests)):
+        if statement.text not in {kept.text for kept in keep}:
+            spec = statement.without(spec)
+    return problem.with_spec(spec)
+
+
+def _reasons(problem: Problem) -> Iterator[Reason]:
+    """What stands against the candidates that come nearest, one reason of each rule and machine.
+
+    The newest release speaks, but of drivers the lowest floor. Reasons that only repeat a statement
+    (a pin that excludes other releases) are left out where there are others.
+    """
+    found: dict[tuple[str, str], Reason] = {}
+    for assessment in assessments(problem):
+        for kind in assessment.kinds:
+            for candidate, reasons in _nearest(assessment, kind):
+                for reason in reasons:
+                    if reason.rule != "driver" or candidate.build.cuda == _lowest_cuda(assessment, kind):
+                        found.setdefault((reason.rule, kind.machine.name), reason)
+    telling = [reason for reason in found.values() if reason.rule not in REPEATING_RULES]
+    yield from (telling or list(found.values()))[:MOST_REASONS]
+
+
+def _nearest(assessment: Assessment, kind: MachineKind) -> list[tuple[Candidate, tuple[Reason, ...]]]:
+    """The candidates with the fewest reasons against them on a machine, the best first."""
+    rated = [(candidate, assessment.rejections(candidate, [kind])) for candidate in assessment.candidates]
+    fewest = min((len(reasons) for _, reasons in rated), default=0)
+    near = [(candidate, reasons) for candidate, reasons in rated if len(reasons) == fewest]
+    return sorted(near, key=lambda item: assessment.rank(item[0], [kind])) if fewest else []
+
+
+def _lowest_cuda(assessment: Assessment, kind: MachineKind) -> CudaVersion | None:
+    """The oldest CUDA among the candidates that only the driver stands against."""
+    lines = [
+        candidate.build.cuda
+        for candidate, reasons in _nearest(assessment, kind)
+        if candidate.build.cuda is not None and any(reason.rule == "driver" for reason in reasons)
+    ]
+    return min(lines, default=None)
+
+
+def _remedies(problem: Problem, conflict: tuple[Statement, ...]) -> Iterator[Remedy]:
+    """For each statement of the conflict its smallest change that makes a plan, each one planned."""
+    for statement in conflict:
+        planned = (
+            Remedy(change, _in_a_line(solution))
+            for change, spec in _CHANGES[statement.subject](statement, problem)
+            for solution in [solve(problem.with_spec(spec))]
+            if solution is not None
+        )
+        smallest = next(planned, None)
+        if smallest is None:
+            continue
+        yield smallest
+        if statement.subject == "driver":
+            yield from _newest_by_driver(statement, smallest, planned, problem)
+
+
+def _newest_by_driver(
+    statement: Statement, smallest: Remedy, planned: Iterator[Remedy], problem: Problem
+) -> Iterator[Remedy]:
+    """The lowest driver that gives what any driver would give: whoever updates may as well."""
+    best = solve(problem.with_spec(statement.without(problem.spec)))
+    if best is not None and _in_a_line(best) != smallest.plan:
+        yield from islice((remedy for remedy in planned if remedy.plan == _in_a_line(best)), 1)
+
+
+def _in_a_line(solution: tuple[Choice, ...]) -> str:
+    builds = sorted({choice.candidate.build.label for choice in solution})
+    pythons = sorted({choice.python for choice in solution})
+    return f"torch {' and '.join(builds)}, Python {' and '.join(map(str, pythons))}"
+
+
+def _left_out(statement: Statement, problem: Problem) -> Iterator[tuple[str, Spec]]:
+    yield f"leave {statement.text} out", statement.without(problem.spec)
+
+
+def _package_changes(statement: Statement, problem: Problem) -> Iterator[tuple[str, Spec]]:
+    """The torch release nearest to the one asked for; or no pin for a companion."""
+    if statement.package != "torch":
+        yield from _left_out(statement, problem)
+        return
+    asked = [request for request in problem.spec.packages if request.name == "torch"]
+    specifier = SpecifierSet(",".join(str(request.specifier) for request in asked))
+    releases = sorted({build.version for build in problem.matrix.tables.torch})
+    wanted = [index for index, release in enumerate(releases) if release in specifier]
+    centre = wanted[-1] if wanted else _place(releases, specifier)
+    for index in sorted(range(len(releases)), key=lambda place: (abs(place - centre), -place)):
+        release = releases[index]
+        packages = tuple(
+            replace(item, specifier=SpecifierSet(f"=={release}")) if item in asked else item
+            for item in problem.spec.packages
+        )
+        yield f"torch {release} instead of {statement.text}", replace(problem.spec, packages=packages)
+
+
+def _place(releases: list[Version], specifier: SpecifierSet) -> int:
+    """Where the release that a specifier names would stand among those that exist."""
+    named = [Version(part.version.removesuffix(".*")) for part in specifier]
+    return min(sum(release < named[0] for release in releases), len(releases) - 1) if named else 0
+
+
+def _python_changes(_: Statement, problem: Problem) -> Iterator[tuple[str, Spec]]:
+    """Another Python, the newest first."""
+    pythons = {python for build in problem.matrix.tables.torch for python in build.pythons}
+    for python in sorted(pythons, reverse=True):
+        yield f"Python {python}", replace(problem.spec, python=PythonRequest.parse(str(python)))
+
+
+def _cuda_changes(_: Statement, problem: Problem) -> Iterator[tuple[str, Spec]]:
+    """Another CUDA release line, the newest first, before any."""
+    lines = {build.cuda for build in problem.matrix.tables.torch if build.cuda is not None}
+    for line in sorted(lines, reverse=True):
+        yield f'cuda = "{line}"', replace(problem.spec, cuda=CudaRequest.parse(str(line)))
+    yield 'cuda = "any"', replace(problem.spec, cuda=CudaRequest("any"))
+
+
+def _driver_changes(statement: Statement, problem: Problem) -> Iterator[tuple[str, Spec]]:
+    """A newer driver: the lowest floor in the matrix that makes a plan."""
+    machine = _machine(statement, problem)
+    windows = problem.driver(machine).windows
+    floors = {
+        floor
+        for line in problem.matrix.tables.cuda
+        for floor in (line.minor_driver(windows=windows), line.own_driver(windows=windows))
+        if floor is not None
+    }
+    for floor in sorted(floors):
+        yield (
+            f"driver {floor} or newer on `{machine.name}`",
+            changed(machine.name, _with_driver(floor))(problem.spec),
+        )
+
+
+def _with_driver(floor: DriverVersion) -> Callable[[Machine], Machine]:
+    return lambda machine: replace(machine, driver=Fact(floor, "remedy"), driver_api=None)
+
+
+def _glibc_changes(statement: Statement, problem: Problem) -> Iterator[tuple[str, Spec]]:
+    """A newer distribution: the lowest glibc floor in the matrix that makes a plan."""
+    machine = _machine(statement, problem)
+    for floor in sorted({build.glibc for build in problem.matrix.tables.torch if build.glibc}):
+        change = changed(machine.name, _with_glibc(floor))
+        yield f"glibc {floor} or newer on `{machine.name}`", change(problem.spec)
+
+
+def _with_glibc(floor: GlibcVersion) -> Callable[[Machine], Machine]:
+    return lambda machine: replace(machine, glibc=Fact(floor, "remedy"))
+
+
+def _gpu_changes(statement: Statement, problem: Problem) -> Iterator[tuple[str, Spec]]:
+    """Do without the GPU, where its machine has another, or without the machine, where there is another."""
+    machine = _machine(statement, problem)
+    spec = statement.without(problem.spec)
+    if any(item.name == machine.name and item.gpus for item in spec.machines):
+        yield f"leave {statement.text} out of this environment", spec
+    elif len(problem.spec.machines) > 1:
+        others = tuple(item for item in problem.spec.machines if item.name != machine.name)
+        yield f"leave machine `{machine.name}` out", replace(problem.spec, machines=others)
+
+
+def _machine(statement: Statement, problem: Problem) -> Machine:
+    return next(machine for machine in problem.spec.machines if machine.name == statement.machine)
+
+
+_CHANGES: Mapping[str, Callable[[Statement, Problem], Iterator[tuple[str, Spec]]]] = {
+    "package": _package_changes,
+    "python": _python_changes,
+    "cuda": _cuda_changes,
+    "driver": _driver_changes,
+    "glibc": _glibc_changes,
+    "gpu": _gpu_changes,
+    "provider": _left_out,
+}
+"""For each subject of a statement its changes, the smallest first."""

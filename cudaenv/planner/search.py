@@ -1,0 +1,225 @@
+"""The search: the fewest environments that cover all machines, the best of them by stated preferences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain, count
+
+from cudaenv.matrix.tables import DEFAULT_INDEX
+from cudaenv.model.machine import Machine, Platform
+from cudaenv.model.plan import Level, Reason
+from cudaenv.model.spec import Spec
+from cudaenv.model.versions import PythonVersion
+from cudaenv.planner.candidates import Candidate, candidates
+from cudaenv.planner.problem import Problem
+from cudaenv.planner.rules import allowed_pythons, machine_rejections, spec_rejections
+
+UNKNOWN_MACHINE = "any machine"
+"""The name of the machine that is planned for where the user states none."""
+
+Covering = tuple[Candidate, frozenset[int]]
+Rank = tuple[tuple[int, ...], bool, bool, tuple[int, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class MachineKind:
+    """Machines that the planner cannot tell apart, by a representative."""
+
+    machine: Machine
+    names: tuple[str, ...]
+
+
+def kinds_by_platform(spec: Spec) -> dict[Platform, tuple[MachineKind, ...]]:
+    """The kinds of machines on each platform that is planned.
+
+    A machine that does not say its platform counts for every platform of the spec, or for linux-64;
+    a platform without machines gets one of which nothing is known.
+    """
+    platforms = list(spec.platforms) or [Platform.LINUX_64]
+    stated = [machine.platform.value for machine in spec.machines if machine.platform]
+    if not spec.platforms and stated:
+        platforms = [*stated, *([Platform.LINUX_64] if len(stated) < len(spec.machines) else [])]
+    return {
+        platform: _kinds(
+            [m for m in spec.machines if (m.platform.value if m.platform else platform) is platform]
+            or [Machine(name=UNKNOWN_MACHINE)]
+        )
+        for platform in dict.fromkeys(platforms)
+    }
+
+
+def _kinds(machines: Sequence[Machine]) -> tuple[MachineKind, ...]:
+    found: dict[tuple[object, ...], list[Machine]] = {}
+    for machine in machines:
+        found.setdefault(machine.kind(), []).append(machine)
+    return tuple(MachineKind(group[0], tuple(machine.name for machine in group)) for group in found.values())
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """All candidates of a platform with what stands against each, for every kind of machine."""
+
+    platform: Platform
+    kinds: tuple[MachineKind, ...]
+    problem: Problem
+
+    @cached_property
+    def candidates(self) -> tuple[Candidate, ...]:
+        """Every candidate, the ones that the spec excludes among them."""
+        return tuple(candidates(self.problem, self.platform))
+
+    @cached_property
+    def coverage(self) -> tuple[tuple[Candidate, frozenset[int]], ...]:
+        """The candidates that the spec allows, with the kinds of machines, by position, that each runs on."""
+        return tuple(
+            (candidate, self._covered(candidate))
+            for candidate in self.candidates
+            if not spec_rejections(candidate, self.problem)
+        )
+
+    def _covered(self, candidate: Candidate) -> frozenset[int]:
+        return frozenset(
+            index
+            for index, kind in enumerate(self.kinds)
+            if not machine_rejections(candidate, kind.machine, self.problem)
+        )
+
+    @property
+    def is_coverable(self) -> bool:
+        """Whether every kind of machine can be covered."""
+        covered = frozenset[int]().union(*(covered for _, covered in self.coverage))
+        return len(covered) == len(self.kinds)
+
+    def rejections(self, candidate: Candidate, kinds: Sequence[MachineKind]) -> tuple[Reason, ...]:
+        """All that stands against a candidate, for the spec and some kinds of machines."""
+        on_machines = (machine_rejections(candidate, kind.machine, self.problem) for kind in kinds)
+        return (*spec_rejections(candidate, self.problem), *chain.from_iterable(on_machines))
+
+    def level(self, candidate: Candidate, kinds: Sequence[MachineKind]) -> Level:
+        """How the drivers run a candidate, the weakest of them; an unknown driver by minor compatibility."""
+        if candidate.build.cuda is None:
+            return Level.DIRECT
+        line = self.problem.matrix.line(candidate.build.cuda)
+        levels = {self.problem.driver(kind.machine).level(line) for kind in kinds}
+        return Level.DIRECT if levels == {Level.DIRECT} else Level.MINOR
+
+    def rank(self, candidate: Candidate, kinds: Sequence[MachineKind]) -> Rank:
+        """The order of preference, the best first.
+
+        Newest torch; a driver that is directly compatible before one by minor-version compatibility;
+        the build that the default index carries; the newest CUDA.
+        """
+        build = candidate.build
+        cuda = build.cuda
+        return (
+            tuple(-part for part in (*build.version.release, 0, 0, 0)[:4]),
+            self.level(candidate, kinds) is not Level.DIRECT,
+            build.index != DEFAULT_INDEX,
+            (-cuda.major, -cuda.minor) if cuda else (0, 0),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A candidate and the kinds of machines it is for."""
+
+    candidate: Candidate
+    kinds: tuple[MachineKind, ...]
+    assessment: Assessment
+    python: PythonVersion
+
+
+def assessments(problem: Problem) -> list[Assessment]:
+    """One assessment for each platform of the problem."""
+    return [
+        Assessment(platform, kinds, problem) for platform, kinds in kinds_by_platform(problem.spec).items()
+    ]
+
+
+def solve(problem: Problem) -> tuple[Choice, ...] | None:
+    """The choices that cover every machine, or None where one cannot be covered."""
+    covers = []
+    for assessment in assessments(problem):
+        if not assessment.is_coverable:
+            return None
+        covers += [(assessment, candidate, group) for candidate, group in _cover(assessment)]
+    common = _common_python([candidate for _, candidate, _ in covers], problem)
+    return tuple(
+        Choice(candidate, group, assessment, common or max(allowed_pythons(candidate, problem)))
+        for assessment, candidate, group in covers
+    )
+
+
+def is_plannable(problem: Problem) -> bool:
+    """Whether every machine can be covered; cheaper than a solution."""
+    return all(assessment.is_coverable for assessment in assessments(problem))
+
+
+def _common_python(chosen: Sequence[Candidate], problem: Problem) -> PythonVersion | None:
+    """The newest Python that all environments have wheels for, so that a team has one."""
+    common = set.intersection(*(set(allowed_pythons(candidate, problem)) for candidate in chosen))
+    return max(common, default=None)
+
+
+def _cover(assessment: Assessment) -> list[tuple[Candidate, tuple[MachineKind, ...]]]:
+    """The fewest candidates that cover all kinds, and the best of those covers."""
+    frontier = _frontier(assessment)
+    everything = frozenset(range(len(assessment.kinds)))
+    covers = next(
+        found for size in count(1) for found in [list(_covers(frontier, everything, size))] if found
+    )
+    options = [_assign(assessment, cover) for cover in covers]
+    return min(options, key=lambda groups: sorted(assessment.rank(c, kinds) for c, kinds in groups))
+
+
+def _frontier(assessment: Assessment) -> list[Covering]:
+    """The candidates worth considering: none that a better one covers all the machines of."""
+    rated = []
+    for place, (candidate, covered) in enumerate(assessment.coverage):
+        kinds = [assessment.kinds[index] for index in sorted(covered)]
+        rated.append((assessment.rank(candidate, kinds), place))
+    frontier: list[Covering] = []
+    for _, place in sorted(rated):
+        candidate, covered = assessment.coverage[place]
+        if covered and not any(covered <= better for _, better in frontier):
+            frontier.append((candidate, covered))
+    return frontier
+
+
+def _covers(
+    frontier: Sequence[Covering], open_kinds: frozenset[int], size: int
+) -> Iterator[tuple[Covering, ...]]:
+    """All sets of `size` candidates that cover the open kinds: exactly, by the lowest open one."""
+    if not open_kinds:
+        yield ()
+        return
+    if size == 0:
+        return
+    lowest = min(open_kinds)
+    for item in frontier:
+        if lowest in item[1]:
+            for others in _covers(frontier, open_kinds - item[1], size - 1):
+                yield (item, *others)
+
+
+def _assign(
+    assessment: Assessment, cover: Sequence[Covering]
+) -> list[tuple[Candidate, tuple[MachineKind, ...]]]:
+    """Each kind goes to the best candidate of a cover that runs on it; then each group gets its own best.
+
+    The second step matters where a candidate was ranked by machines that another one now serves.
+    """
+    groups: dict[int, list[int]] = {}
+    for index, kind in enumerate(assessment.kinds):
+        serving = [place for place, (_, covered) in enumerate(cover) if index in covered]
+        best = min(serving, key=lambda place: assessment.rank(cover[place][0], [kind]))
+        groups.setdefault(best, []).append(index)
+    assigned = []
+    for place in sorted(groups):
+        kinds = tuple(assessment.kinds[index] for index in groups[place])
+        serving_all = [c for c, covered in assessment.coverage if frozenset(groups[place]) <= covered]
+        best_candidate = min(serving_all, key=lambda c: assessment.rank(c, kinds))
+        assigned.append((best_candidate, kinds))
+    return assigned

@@ -1,0 +1,1 @@
+"""Plan in, texts of files out; no I/O."""

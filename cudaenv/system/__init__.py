@@ -1,0 +1,1 @@
+"""The edges: this machine, processes, the network, files."""
