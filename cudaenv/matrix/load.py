@@ -103,6 +103,12 @@ def _version(text: str) -> Version:
     return Version(text)
 
 
+def _variant(text: str) -> str:
+    if text != "cpu":
+        CudaVersion.from_variant(text)
+    return text
+
+
 @functools.cache
 def _pythons(text: str) -> tuple[PythonVersion, ...]:
     return tuple(PythonVersion.parse(word) for word in text.split())
@@ -133,6 +139,7 @@ PARSERS: Mapping[str, Callable[[str], Any]] = {
     "sm": ComputeCapability.parse,
     "sms": _capabilities,
     "torch": SpecifierSet,
+    "variant": _variant,
     "version": _version,
     "windows_minor": DriverVersion.parse,
     "windows_own": DriverVersion.parse,
@@ -172,7 +179,7 @@ class _RowReader(Generic[R]):
         before = len(self.problems.lines)
         for key in raw:
             if key not in self.columns:
-                self.problems.add(f"{where}.{key}", f"unknown column{nearest(key, self.columns)}")
+                self.problems.add(f"{where}.{key}", f"unknown column{nearest(str(key), self.columns)}")
         for key in self.required:
             if key not in raw:
                 self.problems.add(where, f"column `{key}` is missing")

@@ -123,7 +123,7 @@ class Matrix:
             capability = ComputeCapability.parse(text)
         except ValueError:
             return self._gpu_of_product(text)
-        return Gpu(name=f"compute capability {capability}", capability=capability)
+        return Gpu(name=str(capability), capability=capability)
 
     def _gpu_of_product(self, text: str) -> Gpu:
         found = self.gpus.find(text)

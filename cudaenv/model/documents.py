@@ -58,6 +58,10 @@ class Section:
             return None
         return value
 
+    def table(self, key: str) -> Section:
+        """The table at a key, empty where there is none."""
+        return Section(self.read(key, dict, "a table") or {}, self.at(key), self.problems)
+
     def text(self, key: str) -> str | None:
         """The string at a key."""
         return self.read(key, str, "a string")

@@ -55,7 +55,10 @@ class Fact(Generic[T]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gpu:
-    """One GPU, or several of one kind. `name` is as the user or the driver spells it."""
+    """One GPU, or several of one kind. `name` is as the user or the driver spells it.
+
+    Who gives only a compute capability has that as the name.
+    """
 
     name: str
     capability: ComputeCapability
@@ -63,6 +66,13 @@ class Gpu:
     count: int = 1
     mig: bool = False
     origin: str = ""
+
+    @property
+    def label(self) -> str:
+        """The name with the compute capability, for a sentence."""
+        if self.name == str(self.capability):
+            return f"a GPU of compute capability {self.capability}"
+        return f"{self.name} ({self.capability})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -60,10 +60,13 @@ def read_pyproject(data: Mapping[str, Any], origin: str, known: Known) -> Spec:
     `python` is not given. SpecError names every problem with its key path.
     """
     problems = Problems(origin)
-    section = Section(data.get("tool", {}).get("cudaenv", {}), "tool.cudaenv", problems)
+    top = Section(data, "", problems)
+    section, project = top.table("tool").table("cudaenv"), top.table("project")
     section.only(*PYPROJECT_KEYS)
-    packages = (*_project_packages(data, section), *_packages(section))
-    spec = _spec(section, known, packages, data.get("project", {}).get("requires-python"))
+    packages = (*_project_packages(top, section), *_packages(section))
+    spec = _spec(section, known, packages)
+    if spec.python is None:
+        spec = replace(spec, python=project.parsed("requires-python", PythonRequest.parse))
     _raise(problems)
     return spec
 
@@ -79,20 +82,16 @@ def _raise(problems: Problems) -> None:
         )
 
 
-def _spec(
-    section: Section, known: Known, packages: tuple[PackageRequest, ...], requires_python: str | None = None
-) -> Spec:
-    python = section.parsed("python", PythonRequest.parse)
-    if python is None and isinstance(requires_python, str):
-        python = section.attempt("project.requires-python", requires_python, PythonRequest.parse)
+def _spec(section: Section, known: Known, packages: tuple[PackageRequest, ...]) -> Spec:
+    platforms = _platforms(section)
     return Spec(
         target=_target(section, known),
-        python=python,
-        platforms=_platforms(section),
+        python=section.parsed("python", PythonRequest.parse),
+        platforms=platforms,
         provider=section.parsed("provider", _enum(Provider, "provider")) or Provider.AUTO,
         cuda=section.parsed("cuda", CudaRequest.parse) or CudaRequest("any"),
         packages=packages,
-        machines=_machines(section, known),
+        machines=_machines(section, known, platforms),
         indexes=_indexes(section, known),
         origin=section.problems.origin,
     )
@@ -179,48 +178,55 @@ def parse_package(text: str, origin: str) -> PackageRequest:
     )
 
 
-def _project_packages(data: Mapping[str, Any], section: Section) -> tuple[PackageRequest, ...]:
-    project = Section(data.get("project", {}), "project", section.problems)
-    lists = [("dependencies", project.data.get("dependencies", []))]
-    optional = project.data.get("optional-dependencies", {})
+def _project_packages(top: Section, section: Section) -> tuple[PackageRequest, ...]:
+    project, groups = top.table("project"), top.table("dependency-groups")
+    optional = project.table("optional-dependencies")
+    found = [*_requirements(project, "dependencies")]
     for extra in section.texts("extras") or ():
-        if extra not in optional:
-            section.problems.add(
-                section.at("extras"), f"no extra `{extra}` in [project]{nearest(extra, optional)}"
-            )
-        else:
-            lists.append((f"optional-dependencies.{extra}", optional[extra]))
-    groups = data.get("dependency-groups", {})
+        if extra not in optional.data:
+            text = f"no extra `{extra}` in [project.optional-dependencies]{nearest(extra, optional.data)}"
+            section.problems.add(section.at("extras"), text)
+        found += _requirements(optional, extra)
     for group in section.texts("groups") or ():
-        lists.append((f"dependency-groups.{group}", _group(groups, group, section, ())))
-    return tuple(
-        package
-        for key, items in lists
-        for index, item in enumerate(items if isinstance(items, list) else [])
-        if isinstance(item, str)
-        for package in [project.attempt(f"{key}[{index}]", item, lambda text: parse_package(text, text))]
-        if package is not None
+        found += _group(groups, group, section, ())
+    return tuple(found)
+
+
+def _requirements(
+    section: Section, key: str, skip: Callable[[object], bool] = lambda _: False
+) -> Iterator[PackageRequest]:
+    """The requirements of a list in a pyproject.toml."""
+    for index, item in enumerate(section.read(key, list, "a list of requirements") or []):
+        if skip(item):
+            continue
+        if isinstance(item, str):
+            found = section.attempt(f"{key}[{index}]", item, lambda text: parse_package(text, text))
+            yield from [found] if found else []
+        else:
+            section.problems.add(section.at(f"{key}[{index}]"), f"expected a requirement, got {item!r}")
+
+
+def _group(groups: Section, name: str, section: Section, seen: tuple[str, ...]) -> Iterator[PackageRequest]:
+    """The requirements of a dependency group, the groups it includes among them."""
+    if name in seen or name not in groups.data:
+        known = nearest(name, groups.data)
+        problem = "includes itself" if name in seen else f"is not in [dependency-groups]{known}"
+        section.problems.add(section.at("groups"), f"group `{name}` {problem}")
+        return
+    yield from _requirements(groups, name, skip=_is_include)
+    items = groups.data[name]
+    for item in items if isinstance(items, list) else []:
+        if _is_include(item):
+            yield from _group(groups, item["include-group"], section, (*seen, name))
+
+
+def _is_include(item: object) -> bool:
+    return (
+        isinstance(item, dict) and item.keys() == {"include-group"} and isinstance(item["include-group"], str)
     )
 
 
-def _group(groups: Mapping[str, Any], name: str, section: Section, seen: tuple[str, ...]) -> list[str]:
-    """The requirements of a dependency group, the groups it includes among them."""
-    if name in seen or not isinstance(groups.get(name), list):
-        problem = (
-            "includes itself" if name in seen else f"is not in [dependency-groups]{nearest(name, groups)}"
-        )
-        section.problems.add(section.at("groups"), f"group `{name}` {problem}")
-        return []
-    found: list[str] = []
-    for item in groups[name]:
-        if isinstance(item, str):
-            found.append(item)
-        elif isinstance(item, dict) and isinstance(item.get("include-group"), str):
-            found += _group(groups, item["include-group"], section, (*seen, name))
-    return found
-
-
-def _machines(section: Section, known: Known) -> tuple[Machine, ...]:
+def _machines(section: Section, known: Known, platforms: tuple[Platform, ...]) -> tuple[Machine, ...]:
     tables = section.read("machine", list, "[[machine]] tables") or []
     machines = []
     for index, table in enumerate(tables):
@@ -229,6 +235,12 @@ def _machines(section: Section, known: Known) -> tuple[Machine, ...]:
         else:
             machines.append(
                 _machine(Section(table, section.at(f"machine[{index}]"), section.problems), index, known)
+            )
+    for machine in machines:
+        if platforms and machine.platform and machine.platform.value not in platforms:
+            listed = ", ".join(platforms)
+            section.problems.add(
+                machine.platform.origin, f"`{machine.platform.value}` is not among `platforms` ({listed})"
             )
     names = [machine.name for machine in machines]
     for name in sorted({name for name in names if names.count(name) > 1}):
@@ -241,7 +253,9 @@ def _machine(section: Section, index: int, known: Known) -> Machine:
     name = section.text("name") or f"machine-{index + 1}"
     if not MACHINE_NAME.fullmatch(name):
         section.problems.add(section.at("name"), f"not a name: {name!r} (letters, digits, ` ._-`)")
-    count = section.read("count", int, "a number") or 1
+    count = section.read("count", int, "a number")
+    if count is None:
+        count = 1
     if count < 1:
         section.problems.add(section.at("count"), f"expected a number of machines, got {count}")
     os_name = section.text("os")

@@ -62,21 +62,45 @@ def candidates(problem: Problem, platform: Platform) -> Iterator[Candidate]:
     """All candidates for a platform, with nothing rejected yet."""
     requests, matrix = problem.requests, problem.matrix
     for build in (*matrix.builds(platform), *_newer_than_matrix(requests["torch"], platform, matrix)):
+        pythons = admitting_pythons(build, requests["torch"]) or build.pythons
         wanted = {
-            name: asked
+            name: applying
             for name, asked in requests.items()
-            if name != "torch"
-            and (not asked or any(applies(item, platform, build.pythons) for item in asked))
+            for applying in [[item for item in asked if applies(item, platform, pythons)]]
+            if name != "torch" and (applying or not asked)
         }
-        yield _complete(build, wanted, matrix)
+        yield _complete(build, pythons, wanted, matrix)
 
 
-def _complete(build: TorchBuild, wanted: dict[str, list[PackageRequest]], matrix: Matrix) -> Candidate:
-    pythons = build.pythons
+def admits(request: PackageRequest, version: Version, variant: str) -> bool:
+    """Whether a request allows a release in a variant: a label, as in `==2.14.1+cu126`, asks for that one."""
+    if variant and any("+" in part.version for part in request.specifier):
+        version = Version(f"{version}+{variant}")
+    return request.specifier.contains(version, prereleases=True)
+
+
+def admitting_pythons(build: TorchBuild, requests: Iterable[PackageRequest]) -> tuple[PythonVersion, ...]:
+    """The Pythons of a build for which no request excludes it: a request's marker may be about Python."""
+    against = [item for item in requests if not admits(item, build.version, build.variant)]
+    return tuple(
+        python
+        for python in build.pythons
+        if not any(applies(item, build.platform, [python]) for item in against)
+    )
+
+
+def _complete(
+    build: TorchBuild,
+    pythons: tuple[PythonVersion, ...],
+    wanted: dict[str, list[PackageRequest]],
+    matrix: Matrix,
+) -> Candidate:
     found: list[tuple[PlannedPackage, Companion]] = []
     missing = []
     for name, requests in wanted.items():
-        pick = next(_companions(name, requests, build, pythons, matrix), None)
+        # The newest, but of the same variant before another of the same CUDA major.
+        picks = _companions(name, requests, build, pythons, matrix)
+        pick = min(picks, key=lambda pick: pick[0].variant not in {"", build.variant}, default=None)
         if pick is None:
             missing.append(name)
         else:
@@ -95,26 +119,21 @@ def _companions(
     """The releases of a companion that go with a build, newest first."""
     for row in sorted(matrix.companions(name), key=lambda row: row.version, reverse=True):
         fits = build.version in row.torch and build.platform in row.platforms
-        wanted = all(row.version in request.specifier for request in requests)
-        if not (fits and wanted and set(row.pythons) & set(pythons)):
+        if not (fits and set(row.pythons) & set(pythons)):
+            continue
+        sibling = _sibling(row.released_with, build, matrix) if row.released_with else None
+        if row.released_with is not None and sibling is None:
+            continue
+        if not all(admits(item, row.version, sibling.variant if sibling else "") for item in requests):
             continue
         extras = tuple(sorted({extra for request in requests for extra in request.extras}))
-        if row.released_with is None:
-            yield (
-                PlannedPackage(
-                    name=name,
-                    version=row.version,
-                    variant="",
-                    index=DEFAULT_INDEX,
-                    index_url="",
-                    extras=extras,
-                ),
-                row,
-            )
-            continue
-        sibling = _sibling(row.released_with, build, matrix)
         if sibling is not None:
             yield planned(name, row.version, sibling, matrix, extras), row
+            continue
+        plain = PlannedPackage(
+            name=name, version=row.version, variant="", index=DEFAULT_INDEX, index_url="", extras=extras
+        )
+        yield plain, row
 
 
 def _sibling(release: Version, build: TorchBuild, matrix: Matrix) -> TorchBuild | None:
@@ -165,7 +184,7 @@ def _newer_than_matrix(
         for request in requests
         for part in request.specifier
         if part.operator in {"==", ">=", "~="} and "*" not in part.version
-        for version in [Version(part.version)]
+        for version in [Version(Version(part.version).public)]
         if version > newest
     }
     for version in sorted(named):

@@ -11,7 +11,7 @@ from cudaenv.model.plan import DriverNeed, Environment, Layer
 from cudaenv.planner.candidates import applies, planned
 from cudaenv.planner.compatibility import Reach, reach
 from cudaenv.planner.problem import Problem
-from cudaenv.planner.search import Choice
+from cudaenv.planner.search import Choice, units
 
 SHOW_DRIVER = "nvidia-smi --query-gpu=driver_version --format=csv,noheader"
 SHOW_RUNTIME = 'python -c "import torch; print(torch.version.cuda)"'
@@ -53,7 +53,7 @@ def _environment(choice: Choice, name: str, problem: Problem) -> Environment:
     return Environment(
         name=name,
         platform=build.platform,
-        machines=tuple(name for kind in choice.kinds for name in kind.names),
+        machines=served(choice, problem),
         target=problem.spec.target,
         provider=str(choice.candidate.provider),
         python=choice.python,
@@ -75,6 +75,18 @@ def _environment(choice: Choice, name: str, problem: Problem) -> Environment:
         glibc_target=(min(glibcs) if glibcs else build.glibc) if build.platform.is_linux else None,
         base_image=f"python:{choice.python}-slim" if build.platform.is_linux else "",
         rows=tuple((f"{row.table} {row.key}", row.digest) for row in _rows(choice, problem)),
+    )
+
+
+def served(choice: Choice, problem: Problem) -> tuple[str, ...]:
+    """The machines a choice is for; with the GPU where it serves only some kinds of a machine's."""
+    members = [member for kind in choice.kinds for member in kind.members]
+    kinds = {machine.name: len(units(machine)) for machine in problem.spec.machines}
+    counts = Counter(name for name, _ in members)
+    return tuple(
+        dict.fromkeys(
+            name if counts[name] == kinds.get(name, 1) else f"{name} ({gpu})" for name, gpu in members
+        )
     )
 
 

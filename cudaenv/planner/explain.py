@@ -10,7 +10,7 @@ from cudaenv.model.machine import Machine
 from cudaenv.model.plan import Alternative, Decision, Level, Reason, Remark
 from cudaenv.planner.candidates import Candidate
 from cudaenv.planner.compatibility import Reach, is_newer_than_matrix, reach, sass_for
-from cudaenv.planner.environments import driver_need, needs_own_driver
+from cudaenv.planner.environments import driver_need, needs_own_driver, served
 from cudaenv.planner.problem import Problem
 from cudaenv.planner.rules import driver_text, listing
 from cudaenv.planner.search import UNKNOWN_MACHINE, Choice, MachineKind
@@ -30,8 +30,8 @@ def decisions(choices: Sequence[Choice], problem: Problem) -> tuple[Decision, ..
     return tuple(found)
 
 
-def _for(choice: Choice) -> str:
-    names = [name for kind in choice.kinds for name in kind.names]
+def _for(choice: Choice, problem: Problem) -> str:
+    names = served(choice, problem)
     shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
     return f"{shown} ({choice.candidate.build.platform})"
 
@@ -65,7 +65,7 @@ def _several(choices: Sequence[Choice]) -> Decision:
 def _build(choice: Choice, problem: Problem) -> Decision:
     build = choice.candidate.build
     return Decision(
-        question=f"Which torch for {_for(choice)}?",
+        question=f"Which torch for {_for(choice, problem)}?",
         answer=f"torch {build.label}",
         because=tuple(_build_reasons(choice, problem)),
         instead_of=tuple(_better(choice)),
@@ -83,7 +83,7 @@ def _build_reasons(choice: Choice, problem: Problem) -> Iterator[Reason]:
             if build.cuda is not None and sm is not None:
                 yield Reason(
                     "machine-code",
-                    f"{gpu.name} ({gpu.capability}) runs its machine code for {sm.sm}",
+                    f"{gpu.label} runs its machine code for {sm.sm}",
                     matrix.cite(build),
                 )
         driver = _driver_reason(choice, kind, problem)
@@ -215,13 +215,28 @@ def _assumed_cuda(choice: Choice, machine: Machine, name: str, problem: Problem)
 
 def warnings(choices: Sequence[Choice], problem: Problem) -> tuple[Remark, ...]:
     """What holds only with a grain of salt."""
-    return tuple(
-        dict.fromkeys(
-            remark
-            for choice in choices
-            for remark in (*_release_remarks(choice, problem), *_machine_remarks(choice, problem))
-        )
+    remarks = (
+        remark
+        for choice in choices
+        for remark in (*_release_remarks(choice, problem), *_machine_remarks(choice, problem))
     )
+    return tuple(dict.fromkeys((*remarks, *_divided(choices))))
+
+
+def _divided(choices: Sequence[Choice]) -> Iterator[Remark]:
+    """Machines whose GPUs are served by different environments."""
+    homes: dict[str, set[str]] = {}
+    for choice in choices:
+        for kind in choice.kinds:
+            for name, _ in kind.members:
+                homes.setdefault(name, set()).add(choice.candidate.build.label)
+    for name, builds in homes.items():
+        if len(builds) > 1:
+            text = (
+                f"no single environment serves all GPUs of `{name}`: show each environment its own GPU "
+                "with CUDA_VISIBLE_DEVICES"
+            )
+            yield Remark("several-environments-on-one-machine", text, "the machine's GPUs")
 
 
 def _release_remarks(choice: Choice, problem: Problem) -> Iterator[Remark]:
@@ -244,9 +259,12 @@ def _machine_remarks(choice: Choice, problem: Problem) -> Iterator[Remark]:
     newest = max(matrix.tables.cuda, key=lambda row: row.cuda)
     for kind in choice.kinds:
         facts, name = problem.driver(kind.machine), kind.machine.name
-        known = newest.own_driver(windows=facts.windows)
-        if facts.version is not None and known is not None and facts.version.branch > known.branch:
-            text = f"driver {facts.version} of `{name}` is newer than the matrix, whose newest is {known}"
+        known = newest.own_driver(windows=facts.windows) or newest.linux_own  # branches have the same numbers
+        if (facts.version and facts.version.branch > known.branch) or (facts.api and facts.api > newest.cuda):
+            text = (
+                f"{driver_text(kind.machine)} of `{name}` is newer than the matrix, "
+                f"whose newest is {known} for CUDA {newest.cuda}"
+            )
             yield Remark("unverified", text, matrix.cite(newest))
         if facts.is_known and facts.level(line) is Level.MINOR:
             own = line.own_driver(windows=facts.windows)
@@ -267,7 +285,7 @@ def _gpu_remarks(choice: Choice, kind: MachineKind, problem: Problem) -> Iterato
         if is_newer_than_matrix(gpu, matrix) or (
             reach(build, gpu, facts, matrix) is Reach.PTX and not needs_own_driver(choice, problem)
         ):
-            text = f"{gpu.name} ({gpu.capability}) in `{name}` is newer than the matrix"
+            text = f"{gpu.label} in `{name}` is newer than the matrix"
             yield Remark("unverified", text, matrix.cite(build))
         first = architecture and next(
             (row for row in matrix.tables.cuda if row.cuda == architecture.first), None
@@ -276,6 +294,6 @@ def _gpu_remarks(choice: Choice, kind: MachineKind, problem: Problem) -> Iterato
         if first and own and facts.version and facts.version.branch < own.branch:
             text = (
                 f"driver {facts.version} of `{name}` is older than {own}, the first whose CUDA knows "
-                f"{gpu.name} ({gpu.capability}): it may not drive this GPU at all"
+                f"{gpu.label}: it may not drive this GPU at all"
             )
             yield Remark("driver-older-than-gpu", text, matrix.cite(first))

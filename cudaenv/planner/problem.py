@@ -27,14 +27,15 @@ class Problem:
         return {name: [item for item in self.spec.packages if item.name == name] for name in known}
 
     @cached_property
-    def _drivers(self) -> dict[str, DriverFacts]:
+    def _drivers(self) -> dict[tuple[object, ...], DriverFacts]:
         return {}
 
     def driver(self, machine: Machine) -> DriverFacts:
         """What is known of a machine's driver."""
-        if machine.name not in self._drivers:
-            self._drivers[machine.name] = DriverFacts.of(machine, self.matrix)
-        return self._drivers[machine.name]
+        key = (machine.driver, machine.driver_api, machine.platform, machine.uses_windows_driver)
+        if key not in self._drivers:
+            self._drivers[key] = DriverFacts.of(machine, self.matrix)
+        return self._drivers[key]
 
     def with_spec(self, spec: Spec) -> Problem:
         """The same question with another spec."""

@@ -9,10 +9,10 @@ from itertools import islice
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
-from cudaenv.model.machine import Fact, Machine
+from cudaenv.model.machine import Fact, Machine, Platform
 from cudaenv.model.plan import Reason, Refusal, Remedy
 from cudaenv.model.spec import CudaRequest, PythonRequest, Spec
-from cudaenv.model.versions import CudaVersion, DriverVersion, GlibcVersion
+from cudaenv.model.versions import DriverVersion, GlibcVersion
 from cudaenv.planner.candidates import Candidate
 from cudaenv.planner.problem import Problem
 from cudaenv.planner.search import Assessment, Choice, MachineKind, assessments, is_plannable, solve
@@ -84,9 +84,13 @@ def _reasons(problem: Problem) -> Iterator[Reason]:
     found: dict[tuple[str, str], Reason] = {}
     for assessment in assessments(problem):
         for kind in assessment.kinds:
-            for candidate, reasons in _nearest(assessment, kind):
+            nearest = _nearest(assessment, kind)
+            lowest = min(
+                (c.build.cuda for c, reasons in nearest if c.build.cuda and _is_driver(reasons)), default=None
+            )
+            for candidate, reasons in nearest:
                 for reason in reasons:
-                    if reason.rule != "driver" or candidate.build.cuda == _lowest_cuda(assessment, kind):
+                    if reason.rule != "driver" or candidate.build.cuda == lowest:
                         found.setdefault((reason.rule, kind.machine.name), reason)
     telling = [reason for reason in found.values() if reason.rule not in REPEATING_RULES]
     yield from (telling or list(found.values()))[:MOST_REASONS]
@@ -100,14 +104,8 @@ def _nearest(assessment: Assessment, kind: MachineKind) -> list[tuple[Candidate,
     return sorted(near, key=lambda item: assessment.rank(item[0], [kind])) if fewest else []
 
 
-def _lowest_cuda(assessment: Assessment, kind: MachineKind) -> CudaVersion | None:
-    """The oldest CUDA among the candidates that only the driver stands against."""
-    lines = [
-        candidate.build.cuda
-        for candidate, reasons in _nearest(assessment, kind)
-        if candidate.build.cuda is not None and any(reason.rule == "driver" for reason in reasons)
-    ]
-    return min(lines, default=None)
+def _is_driver(reasons: tuple[Reason, ...]) -> bool:
+    return any(reason.rule == "driver" for reason in reasons)
 
 
 def _remedies(problem: Problem, conflict: tuple[Statement, ...]) -> Iterator[Remedy]:
@@ -167,7 +165,7 @@ def _package_changes(statement: Statement, problem: Problem) -> Iterator[tuple[s
 
 def _place(releases: list[Version], specifier: SpecifierSet) -> int:
     """Where the release that a specifier names would stand among those that exist."""
-    named = [Version(part.version.removesuffix(".*")) for part in specifier]
+    named = sorted(Version(part.version.removesuffix(".*")) for part in specifier if part.operator != "===")
     return min(sum(release < named[0] for release in releases), len(releases) - 1) if named else 0
 
 
@@ -189,7 +187,7 @@ def _cuda_changes(_: Statement, problem: Problem) -> Iterator[tuple[str, Spec]]:
 def _driver_changes(statement: Statement, problem: Problem) -> Iterator[tuple[str, Spec]]:
     """A newer driver: the lowest floor in the matrix that makes a plan."""
     machine = _machine(statement, problem)
-    windows = problem.driver(machine).windows
+    windows = problem.driver(machine).windows or problem.spec.platforms == (Platform.WIN_64,)
     floors = {
         floor
         for line in problem.matrix.tables.cuda

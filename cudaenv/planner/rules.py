@@ -10,7 +10,7 @@ from cudaenv.model.machine import Machine, Platform
 from cudaenv.model.plan import Reason
 from cudaenv.model.spec import Provider
 from cudaenv.model.versions import ComputeCapability, PythonVersion
-from cudaenv.planner.candidates import Candidate, applies
+from cudaenv.planner.candidates import Candidate, admits, admitting_pythons, applies
 from cudaenv.planner.compatibility import reach
 from cudaenv.planner.problem import Problem
 
@@ -25,13 +25,15 @@ def listing(values: Iterable[object]) -> str:
 
 def package_pin(candidate: Candidate, problem: Problem) -> Iterator[Reason]:
     """The user's version specifiers for torch hold; companions were chosen by theirs."""
-    build = candidate.build
-    for request in problem.requests["torch"]:
-        if applies(request, build.platform, build.pythons) and not request.specifier.contains(
-            build.version, prereleases=True
+    build, requests = candidate.build, problem.requests["torch"]
+    if admitting_pythons(build, requests):
+        return
+    for request in requests:
+        if applies(request, build.platform, build.pythons) and not admits(
+            request, build.version, build.variant
         ):
             yield Reason(
-                "package-pin", f"`{request.requirement}` excludes torch {build.version}", request.origin
+                "package-pin", f"`{request.requirement}` excludes torch {build.label}", request.origin
             )
 
 
@@ -148,7 +150,7 @@ def machine_code(candidate: Candidate, machine: Machine, problem: Problem) -> It
             yield Reason(
                 "machine-code",
                 f"torch {build.label} has machine code for {listing(build.sms)}"
-                f"{_ptx(build)}, none for {gpu.name} ({gpu.capability}) of `{machine.name}`"
+                f"{_ptx(build)}, none for {gpu.label} of `{machine.name}`"
                 f"{_tegra(gpu.capability, problem.matrix)}",
                 problem.matrix.cite(build),
             )

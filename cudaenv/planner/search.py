@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain, count
 
@@ -25,10 +25,14 @@ Rank = tuple[tuple[int, ...], bool, bool, tuple[int, int]]
 
 @dataclass(frozen=True, slots=True)
 class MachineKind:
-    """Machines that the planner cannot tell apart, by a representative."""
+    """Machines that the planner cannot tell apart, by a representative with at most one kind of GPU.
+
+    `members` are names of machines, each with the GPU that is meant where the machine has several
+    kinds: an environment may serve one GPU of a machine and another environment the other.
+    """
 
     machine: Machine
-    names: tuple[str, ...]
+    members: tuple[tuple[str, str], ...]
 
 
 def kinds_by_platform(spec: Spec) -> dict[Platform, tuple[MachineKind, ...]]:
@@ -43,18 +47,44 @@ def kinds_by_platform(spec: Spec) -> dict[Platform, tuple[MachineKind, ...]]:
         platforms = [*stated, *([Platform.LINUX_64] if len(stated) < len(spec.machines) else [])]
     return {
         platform: _kinds(
-            [m for m in spec.machines if (m.platform.value if m.platform else platform) is platform]
-            or [Machine(name=UNKNOWN_MACHINE)]
+            [
+                _taken_for(platform, machine)
+                for machine in [
+                    m
+                    for m in spec.machines
+                    if platform
+                    in ([m.platform.value] if m.platform else spec.platforms or [Platform.LINUX_64])
+                ]
+                or [Machine(name=UNKNOWN_MACHINE)]
+            ]
         )
         for platform in dict.fromkeys(platforms)
     }
 
 
+def _taken_for(platform: Platform, machine: Machine) -> Machine:
+    """A machine that does not say its platform has the drivers of the one it is planned for."""
+    if machine.platform is None and platform is Platform.WIN_64:
+        return replace(machine, uses_windows_driver=True)
+    return machine
+
+
 def _kinds(machines: Sequence[Machine]) -> tuple[MachineKind, ...]:
-    found: dict[tuple[object, ...], list[Machine]] = {}
+    found: dict[tuple[object, ...], list[tuple[Machine, str]]] = {}
     for machine in machines:
-        found.setdefault(machine.kind(), []).append(machine)
-    return tuple(MachineKind(group[0], tuple(machine.name for machine in group)) for group in found.values())
+        for unit, gpu in units(machine):
+            found.setdefault(unit.kind(), []).append((unit, gpu))
+    return tuple(
+        MachineKind(group[0][0], tuple((unit.name, gpu) for unit, gpu in group)) for group in found.values()
+    )
+
+
+def units(machine: Machine) -> list[tuple[Machine, str]]:
+    """A machine once for each kind of GPU in it, with the GPU's name; as it is where it has one kind."""
+    kinds = {gpu.capability: gpu for gpu in machine.gpus or ()}
+    if len(kinds) < 2:
+        return [(machine, "")]
+    return [(replace(machine, gpus=(gpu,)), gpu.name) for gpu in kinds.values()]
 
 
 @dataclass(frozen=True)

@@ -61,7 +61,7 @@ def changed(name: str, change: Callable[[Machine], Machine]) -> Callable[[Spec],
 def _of_machine(machine: Machine) -> Iterator[Statement]:
     name = machine.name
     for index, gpu in enumerate(machine.gpus or ()):
-        text = f"{gpu.name} ({gpu.capability}) in `{name}`"
+        text = f"{gpu.label} in `{name}`"
         yield Statement(text, "gpu", changed(name, _without_gpu(machine, index)), name)
     if machine.driver is not None:
         text = f"driver {machine.driver.value} on `{name}`"

@@ -1,0 +1,34 @@
+"""Start-up as whole processes, beside an interpreter that only imports click and PyYAML."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+from timing import report, run, side_by_side
+
+RUNS = 15
+PEER = [sys.executable, "-c", "import click, yaml"]
+OURS = {
+    "cudaenv --help": ["--help"],
+    "cudaenv plan, one machine": ["plan", "--gpu", "RTX 4090", "--driver", "595.71.05"],
+    "cudaenv plan --json, no plan": ["plan", "--json", "--gpu", "P100", "--package", "torch>=2.15"],
+}
+
+
+def main() -> None:
+    """Print a line a command; a refusal's exit status is an answer too."""
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        for name, arguments in OURS.items():
+            code = "import sys; from cudaenv.cli.main import run; run(sys.argv[1:])"
+            command = [sys.executable, "-c", code, *arguments]
+            figures = side_by_side(
+                lambda command=command: run(command, cwd=place), lambda: run(PEER, cwd=place), RUNS
+            )
+            report(name, "import click, yaml", figures)
+
+
+if __name__ == "__main__":
+    main()

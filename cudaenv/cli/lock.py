@@ -1,0 +1,36 @@
+"""`cudaenv lock`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cudaenv.cli.options import folder_option, force_option, project, spec_options
+
+
+@click.command()
+@spec_options
+@folder_option
+@force_option
+@click.option("--check", is_flag=True, help="Write nothing; exit with 4 where the lock is out of date.")
+@click.option("--upgrade", is_flag=True, help="Take the newest versions instead of keeping those locked.")
+def command(folder: Path, force: bool, check: bool, upgrade: bool, **given: Any) -> None:
+    """Resolve the plan to pylock.toml, requirements.lock and cudaenv.lock; print the files' names.
+
+    Needs no GPU, and locks for other platforms than the one it runs on. Versions that are locked
+    already are kept.
+    """
+    from cudaenv.workflow.checking import check_project
+    from cudaenv.workflow.locking import lock_project
+    from cudaenv.workflow.planning import write_files
+
+    here = project(folder, given)
+    if check:
+        check_project(here)
+        click.echo("up to date")
+        return
+    locked = lock_project(here, upgrade=upgrade)
+    write_files(here, locked.files, force=force)
+    click.echo("\n".join(locked.files))

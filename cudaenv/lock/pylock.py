@@ -1,0 +1,134 @@
+"""pylock.toml (PEP 751) and the requirements.lock derived from it.
+
+https://packaging.python.org/en/latest/specifications/pylock-toml/
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import tomli_w
+from packaging.pylock import Pylock, PylockValidationError
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+from cudaenv.errors import ToolError
+from cudaenv.lock.mirrors import Mirrors
+from cudaenv.model.plan import Environment
+
+
+@dataclass(frozen=True, slots=True)
+class LockedWheel:
+    """One locked wheel; `sha256` is empty where the index gave none."""
+
+    name: str
+    version: Version
+    url: str
+    sha256: str
+    size: int | None = None
+
+    @property
+    def file_name(self) -> str:
+        """Its file name."""
+        return self.url.rsplit("/", 1)[-1].replace("%2B", "+")
+
+    @property
+    def is_pure(self) -> bool:
+        """Whether it runs on every platform, and so holds no compiled code."""
+        return self.file_name.endswith("-none-any.whl")
+
+
+@dataclass(frozen=True, slots=True)
+class LockedEnvironment:
+    """The wheels of one environment, by name, and the text of its pylock.toml."""
+
+    wheels: tuple[LockedWheel, ...]
+    text: str
+
+    def find(self, name: str) -> LockedWheel | None:
+        """The wheel of a package, if it is locked."""
+        return next((wheel for wheel in self.wheels if wheel.name == name), None)
+
+
+def read_pylock(text: str) -> LockedEnvironment:
+    """Read a pylock.toml. ToolError where it is not valid, or holds anything but one wheel a package."""
+    try:
+        document = tomllib.loads(text)
+        lock = Pylock.from_dict(document)
+    except (tomllib.TOMLDecodeError, PylockValidationError) as error:
+        raise ToolError("the pylock is not valid", [str(error)]) from error
+    wheels = []
+    for package in lock.packages:
+        if package.version is None or not package.wheels or len(package.wheels) != 1:
+            raise ToolError(
+                f"the pylock holds something other than one wheel for `{package.name}`",
+                hint="Every package needs a wheel for the planned Python and platform",
+            )
+        wheel = package.wheels[0]
+        wheels.append(
+            LockedWheel(
+                name=canonicalize_name(package.name),
+                version=package.version,
+                url=str(wheel.url),
+                sha256=str(wheel.hashes.get("sha256", "")),
+                size=wheel.size,
+            )
+        )
+    return LockedEnvironment(tuple(wheels), text)
+
+
+def canonical_pylock(text: str, environment: Environment, mirrors: Mirrors) -> LockedEnvironment:
+    """The resolver's pylock with canonical URLs, the index of each placed package, and its one target."""
+    read_pylock(text)
+    document = tomllib.loads(text)
+    indexes = {package.name: package.index_url for package in environment.packages if package.index_url}
+    canonical = {
+        "lock-version": document["lock-version"],
+        "environments": [
+            f"sys_platform == '{environment.platform.sys_platform}' "
+            f"and platform_machine == '{environment.platform.machine}'"
+        ],
+        "requires-python": f"=={environment.python}.*",
+        "created-by": "cudaenv",
+        "packages": [
+            _package(package, indexes, mirrors)
+            for package in sorted(document["packages"], key=lambda package: str(package["name"]))
+        ],
+    }
+    return read_pylock(tomli_w.dumps(canonical))
+
+
+def _package(package: Mapping[str, Any], indexes: Mapping[str, str], mirrors: Mirrors) -> dict[str, Any]:
+    """One package; markers go, since the file is for one platform and one Python."""
+    index = indexes.get(package["name"])
+    return {
+        "name": package["name"],
+        "version": package["version"],
+        **({"index": index} if index else {}),
+        "wheels": [
+            {**wheel, "url": mirrors.to_canonical(wheel["url"])} for wheel in package.get("wheels", [])
+        ],
+    }
+
+
+def fetchable(text: str, mirrors: Mirrors) -> str:
+    """A pylock with the URLs that its wheels are fetched from."""
+    document = tomllib.loads(text)
+    for package in document["packages"]:
+        for wheel in package.get("wheels", []):
+            wheel["url"] = mirrors.to_fetch(wheel["url"])
+    return tomli_w.dumps(document)
+
+
+def requirements_lock(locked: LockedEnvironment, environment: Environment) -> str:
+    """The same wheels as requirements with URL and hash, for pips that do not read pylock.toml."""
+    lines = [
+        f"# For Python {environment.python} on {environment.platform}, made from the pylock beside it.",
+        "# pip install --no-deps --require-hashes -r THIS-FILE",
+    ]
+    for wheel in locked.wheels:
+        lines += [f"{wheel.name} @ {wheel.url} \\", f"    --hash=sha256:{wheel.sha256}"]
+    return "\n".join(lines) + "\n"

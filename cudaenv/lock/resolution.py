@@ -1,0 +1,90 @@
+"""What the resolver is asked: a project of exact pins, each from its own index."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import tomli_w
+
+from cudaenv.lock.mirrors import Mirrors
+from cudaenv.matrix.tables import DEFAULT_INDEX
+from cudaenv.model.machine import Platform
+from cudaenv.model.plan import Environment, PlannedPackage
+from cudaenv.model.versions import GlibcVersion
+
+UV_GLIBC = (17, 28, *range(31, 41))
+"""The minor versions of glibc 2 that uv has target platforms for (`uv pip compile --help`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """The files and arguments of one `uv pip compile`."""
+
+    pyproject: str
+    config: str
+    arguments: tuple[str, ...]
+
+
+def resolution(environment: Environment, mirrors: Mirrors) -> Resolution:
+    """Ask for one environment: its pins from their indexes, all else from the default index.
+
+    The configuration file states all that uv would else take from this machine's configuration.
+    Wheels only; pre-releases only where a requirement names one.
+    """
+    return Resolution(
+        pyproject=tomli_w.dumps(_project(environment, mirrors)),
+        config=tomli_w.dumps(_config(mirrors)),
+        arguments=(
+            *("--python-version", str(environment.python)),
+            *("--python-platform", uv_platform(environment.platform, environment.glibc_target)),
+            *("--only-binary", ":all:"),
+            *("--prerelease", "explicit"),
+            *("--format", "pylock.toml"),
+            "--no-header",
+        ),
+    )
+
+
+def _project(environment: Environment, mirrors: Mirrors) -> dict[str, object]:
+    placed = [package for package in environment.packages if package.index != DEFAULT_INDEX]
+    indexes = {index_name(package): mirrors.to_fetch(package.index_url) for package in placed}
+    return {
+        "project": {
+            "name": "environment",
+            "version": "0",
+            "requires-python": f"=={environment.python}.*",
+            "dependencies": [
+                *(package.requirement for package in environment.packages),
+                *environment.rest,
+            ],
+        },
+        "tool": {
+            "uv": {
+                "sources": {package.name: {"index": index_name(package)} for package in placed},
+                "index": [
+                    {"name": name, "url": url, "explicit": True} for name, url in sorted(indexes.items())
+                ],
+            }
+        },
+    }
+
+
+def _config(mirrors: Mirrors) -> dict[str, object]:
+    default = [{"name": "default", "url": mirrors.default, "default": True}] if mirrors.default else []
+    return {"index-strategy": "first-index", **({"index": default} if default else {})}
+
+
+def index_name(package: PlannedPackage) -> str:
+    """The name by which uv knows a package's index, and its credentials (`UV_INDEX_<NAME>_USERNAME`)."""
+    return f"{package.index}-{package.variant}"
+
+
+def uv_platform(platform: Platform, glibc: GlibcVersion | None) -> str:
+    """The name uv has for a platform; of Linux with the newest glibc it knows that the machines have."""
+    if not platform.is_linux:
+        return {Platform.WIN_64: "x86_64-pc-windows-msvc", Platform.OSX_ARM64: "aarch64-apple-darwin"}[
+            platform
+        ]
+    minor = glibc.minor if glibc else UV_GLIBC[0]
+    usable = [known for known in UV_GLIBC if known <= minor]
+    return f"{platform.machine}-manylinux_2_{max(usable, default=UV_GLIBC[0])}"

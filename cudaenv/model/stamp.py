@@ -1,0 +1,22 @@
+"""Stamps: a last line by which a generated file shows whether a person has edited it."""
+
+from __future__ import annotations
+
+import hashlib
+
+PREFIX = "# cudaenv checksum: "
+
+
+def stamped(text: str) -> str:
+    """The text, which uses `#` comments, with its checksum as the last line."""
+    return f"{text}{PREFIX}{_checksum(text)}\n"
+
+
+def is_untouched(text: str) -> bool:
+    """Whether a text carries a stamp and nothing above it was changed since."""
+    body, found, checksum = text.rpartition(PREFIX)
+    return bool(found) and checksum == f"{_checksum(body)}\n"
+
+
+def _checksum(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:32]

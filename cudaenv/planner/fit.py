@@ -1,0 +1,55 @@
+"""Whether a planned environment runs on a machine that stands before us."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from packaging.version import Version
+
+from cudaenv.matrix.matrix import Matrix
+from cudaenv.matrix.tables import TorchBuild
+from cudaenv.model.machine import Machine, Platform
+from cudaenv.model.plan import Reason
+from cudaenv.model.spec import CudaRequest, Spec
+from cudaenv.planner.candidates import Candidate
+from cudaenv.planner.problem import Problem
+from cudaenv.planner.rules import machine_rejections
+from cudaenv.planner.search import units
+
+
+def misfits(environment: Mapping[str, Any], machine: Machine, matrix: Matrix) -> tuple[Reason, ...]:
+    """What stands against an environment, in its JSON form, on a machine.
+
+    A machine without an NVIDIA GPU and driver has nothing that could misfit but platform and glibc; of
+    several kinds of GPU one that it serves is enough.
+    """
+    platform = Platform(environment["platform"])
+    if machine.platform is None or machine.platform.value is not platform:
+        here = machine.platform.value if machine.platform else "not known"
+        return (Reason("platform", f"it is for {platform}, and this machine is {here}", "cudaenv.lock"),)
+    build = _build(environment, platform, matrix)
+    if build is None:
+        return ()
+    problem = Problem(Spec(cuda=CudaRequest("cpu") if build.cuda is None else CudaRequest("any")), matrix)
+    against = [
+        tuple(
+            reason
+            for reason in machine_rejections(Candidate(build=build), unit, problem)
+            if reason.rule != "no-gpu"
+        )
+        for unit, _ in units(machine)
+    ]
+    return min(against, key=len)
+
+
+def _build(environment: Mapping[str, Any], platform: Platform, matrix: Matrix) -> TorchBuild | None:
+    version = Version(Version(environment["packages"]["torch"]["version"]).public)
+    return next(
+        (
+            build
+            for build in matrix.builds(platform)
+            if build.version == version and build.variant == environment["variant"]
+        ),
+        None,
+    )

@@ -1,0 +1,136 @@
+"""uv as a subprocess: resolving, making environments, installing.
+
+Nothing of this machine's uv, pip or Python configuration reaches it but caches, certificates, time-outs
+and credentials.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from cudaenv.errors import CudaenvError, FetchError, NoPlanError, ToolError
+from cudaenv.lock.resolution import Resolution
+from cudaenv.system.process import Completed, run
+
+KEPT = {
+    "UV_CACHE_DIR",
+    "UV_HTTP_RETRIES",
+    "UV_HTTP_TIMEOUT",
+    "UV_KEYRING_PROVIDER",
+    "UV_LINK_MODE",
+    "UV_NATIVE_TLS",
+    "UV_PYTHON_INSTALL_DIR",
+    "UV_PYTHON_INSTALL_MIRROR",
+    "UV_SYSTEM_CERTS",
+}
+"""Settings that decide how uv works on this machine, and not what it finds."""
+
+CREDENTIALS = re.compile(r"UV_INDEX_[A-Z0-9_]+_(USERNAME|PASSWORD)")
+CHOOSES_INTERPRETER = {"VIRTUAL_ENV", "CONDA_PREFIX", "CONDA_DEFAULT_ENV"}
+EXPLANATION_LINES = 40
+
+
+def uv_environment(environ: Mapping[str, str], config: Path) -> dict[str, str]:
+    """The environment uv runs in: the user's, without what would leak into a lock."""
+    kept = {
+        name: value
+        for name, value in environ.items()
+        if not name.startswith(("UV_", "PIP_", "PYTHON")) or name in KEPT or CREDENTIALS.fullmatch(name)
+    }
+    for name in CHOOSES_INTERPRETER:
+        kept.pop(name, None)
+    return kept | {"UV_CONFIG_FILE": str(config), "PIP_CONFIG_FILE": os.devnull, "NO_COLOR": "1"}
+
+
+def find_uv() -> str:
+    """The uv that came with cudaenv. ToolError where it is missing."""
+    try:
+        import uv
+
+        return str(uv.find_uv_bin())
+    except (ImportError, FileNotFoundError) as error:
+        raise ToolError("uv is not installed", [str(error)], hint="pip install uv") from error
+
+
+def uv_version(environ: Mapping[str, str]) -> str:
+    """The version of uv, for a lock to record."""
+    done = run([find_uv(), "--version"], env=uv_environment(environ, Path(os.devnull)))
+    match = re.match(r"uv (\S+)", done.stdout)
+    return match[1] if match else "unknown"
+
+
+def compile_pylock(
+    asked: Resolution, environ: Mapping[str, str], *, existing: str | None, upgrade: bool
+) -> str:
+    """Resolve one environment to the text of a pylock.toml.
+
+    Versions of an existing pylock are kept unless `upgrade`. NoPlanError where the requirements
+    exclude each other, FetchError where an index does not answer, ToolError otherwise.
+    """
+    with tempfile.TemporaryDirectory(prefix="cudaenv-") as folder:
+        place = Path(folder)
+        (place / "pyproject.toml").write_text(asked.pyproject, encoding="utf-8")
+        (place / "uv.toml").write_text(asked.config, encoding="utf-8")
+        if existing is not None and not upgrade:
+            (place / "pylock.toml").write_text(existing, encoding="utf-8")
+        arguments = [find_uv(), "pip", "compile", "pyproject.toml", "--quiet", *asked.arguments]
+        arguments += ["--python", sys.executable, "--output-file", "pylock.toml"]
+        env = uv_environment(environ, place / "uv.toml") | {"UV_PYTHON_DOWNLOADS": "never"}
+        done = run(arguments, env=env, cwd=place)
+        if done.status != 0:
+            raise failure("resolve the environment", done)
+        return (place / "pylock.toml").read_text(encoding="utf-8")
+
+
+def failure(what: str, done: Completed) -> CudaenvError:
+    """The error for a failed uv: what it could not do, in its own words."""
+    text = done.stderr or done.stdout
+    lines = [line for line in text.splitlines() if line.strip()][:EXPLANATION_LINES]
+    fetched = re.search(r"Failed to (?:fetch|download)[^`]*`([^`]+)`", text)
+    if "No solution found" in text or "unsatisfiable" in text:
+        return NoPlanError(
+            "the index has no set of packages that satisfies the plan and your other packages", lines
+        )
+    if fetched or "error sending request" in text:
+        where = f" ({fetched[1]})" if fetched else ""
+        return FetchError(
+            f"uv could not fetch what it needs{where}",
+            lines,
+            hint="Check the network, or name a mirror under [indexes] in the spec",
+        )
+    if "ash mismatch" in text:
+        return ToolError(
+            "a file on the index is not the one that was locked",
+            lines,
+            hint="Do not install it before you know who changed it; `cudaenv lock --upgrade` locks anew",
+        )
+    return ToolError(f"uv could not {what} (exit status {done.status})", lines)
+
+
+def sync_environment(
+    pylock: str, prefix: Path, python: str, environ: Mapping[str, str], *, offline: bool = False
+) -> None:
+    """Make a virtual environment if there is none, and install exactly the locked wheels into it.
+
+    `python` is a release line (`3.12`) or an interpreter. Hashes are required: a wheel that is not the
+    locked one is refused, and the error names both hashes.
+    """
+    with tempfile.TemporaryDirectory(prefix="cudaenv-") as folder:
+        place = Path(folder)
+        (place / "uv.toml").write_text("", encoding="utf-8")
+        (place / "pylock.toml").write_text(pylock, encoding="utf-8")
+        env = uv_environment(environ, place / "uv.toml")
+        if not (prefix / "pyvenv.cfg").is_file():
+            done = run([find_uv(), "venv", "--quiet", "--python", python, str(prefix)], env=env)
+            if done.status != 0:
+                raise failure(f"make an environment with Python {python} at {prefix}", done)
+        arguments = [find_uv(), "pip", "sync", str(place / "pylock.toml"), "--require-hashes"]
+        arguments += ["--python", str(prefix), *(["--offline"] if offline else [])]
+        done = run(arguments, env=env, cwd=place)
+        if done.status != 0:
+            raise failure(f"install the locked wheels into {prefix}", done)

@@ -1,0 +1,94 @@
+"""Planning a project, and writing a run's files: what every command but a resolution needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from cudaenv.errors import NoPlanError, SpecError
+from cudaenv.lock.document import NAME, LockDocument, read_document
+from cudaenv.model.plan import Plan
+from cudaenv.model.spec import Spec
+from cudaenv.model.spec_reader import parse_package
+from cudaenv.model.stamp import is_untouched, stamped
+from cudaenv.planner.plan import make_plan
+from cudaenv.system.files import write_together
+from cudaenv.workflow.project import Project, with_machines
+
+
+class Refused(NoPlanError):
+    """There is no plan; `plan` holds the refusal with its reasons and remedies."""
+
+    def __init__(self, plan: Plan) -> None:
+        refusal = plan.refusal
+        assert refusal is not None  # noqa: S101  a programming error, not an input
+        super().__init__(
+            refusal.text,
+            [reason.text for reason in refusal.because],
+            "; or ".join(remedy.change for remedy in refusal.remedies),
+        )
+        self.plan = plan
+
+
+def read_lock(project: Project) -> LockDocument | None:
+    """The lock of a project, or None where there is none."""
+    text = project.read(NAME)
+    return None if text is None else read_document(text)
+
+
+def plan_project(project: Project, document: LockDocument | None = None) -> tuple[Plan, Spec, str]:
+    """Plan what the spec asks for. Machines it does not state come from a lock, or are detected."""
+    recorded = document.planned_machines() if document else None
+    spec, machines_from = with_machines(project, recorded)
+    if document is not None and machines_from == "the lock":
+        machines_from = document.machines_from
+    if document is not None:
+        spec = with_brought_in(spec, document.brought_in)
+    return make_plan(spec, project.matrix), spec, machines_from
+
+
+def with_brought_in(spec: Spec, names: Sequence[str]) -> Spec:
+    """Packages of torch's family that others depend on are planned like those the user asks for."""
+    missing = [name for name in names if name not in {package.name for package in spec.packages}]
+    return replace(
+        spec,
+        packages=(
+            *spec.packages,
+            *(parse_package(name, "a dependency of your packages") for name in missing),
+        ),
+    )
+
+
+def rendered(project: Project, plan: Plan, spec: Spec) -> dict[str, str]:
+    """The readable files of a plan, by name."""
+    from cudaenv.render.files import render_files
+
+    texts = render_files(
+        plan,
+        templates=project.templates,
+        spec_name=project.spec_name or "cudaenv.toml",
+        default_index=spec.indexes.get("default", ""),
+    )
+    return {name: stamped(text) for name, text in texts.items()}
+
+
+def write_files(project: Project, files: Mapping[str, str], *, force: bool) -> None:
+    """Write a run's files together, and remove those of the last lock that it no longer has.
+
+    A file that a person has edited or made is not overwritten: SpecError, unless `force`.
+    """
+    document = read_lock(project)
+    gone = set(document.files) - set(files) if document and NAME in files else set()
+    edited = [
+        name
+        for name in sorted({*files, *gone})
+        for text in [project.read(name)]
+        if text is not None and name != NAME and text != files.get(name) and not is_untouched(text)
+    ]
+    if edited and not force:
+        raise SpecError(
+            f"{', '.join(f'`{name}`' for name in edited)} would be overwritten",
+            ["not made by cudaenv, or edited since"],
+            hint="Move what you want to keep elsewhere, or give --force",
+        )
+    write_together(project.folder, {**dict.fromkeys(sorted(gone)), **files})

@@ -1,0 +1,133 @@
+"""A project: its folder, its spec, the matrix and the machines that are planned for."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from cudaenv.errors import MatrixError, SpecError
+from cudaenv.matrix.matrix import Matrix
+from cudaenv.model.machine import Fact, Machine, Platform
+from cudaenv.model.spec import Spec
+from cudaenv.model.spec_reader import Known, read_pyproject, read_spec
+from cudaenv.system.files import data_folder, finish_moves, read_folder, read_if_there
+
+SPEC_NAME = "cudaenv.toml"
+PYPROJECT = "pyproject.toml"
+STATED = "the spec"
+COMMAND_LINE_MACHINE = "the machine"
+
+
+def _silent(_: str) -> None:
+    """Say nothing: the talk of whoever does not listen."""
+
+
+@dataclass(frozen=True)
+class Project:
+    """A folder and all that a command needs to know of it.
+
+    `options` are keys of a spec given on the command line for one run; `draft` is the text of a spec
+    that is not written yet, to be used instead of the folder's; `talk` takes a line of progress.
+    """
+
+    folder: Path
+    environ: Mapping[str, str]
+    options: Mapping[str, Any] = field(default_factory=dict)
+    draft: str | None = None
+    talk: Callable[[str], None] = _silent
+
+    @cached_property
+    def matrix(self) -> Matrix:
+        """The compatibility tables: those of `CUDAENV_MATRIX`, or the shipped ones."""
+        chosen = self.environ.get("CUDAENV_MATRIX")
+        folder = Path(chosen) if chosen else data_folder("matrix")
+        if not folder.is_dir():
+            raise MatrixError(f"CUDAENV_MATRIX names `{folder}`, which is not a folder")
+        return Matrix.from_texts(read_folder(folder, ".yaml"))
+
+    @property
+    def templates(self) -> dict[str, str]:
+        """The texts of the shipped templates, by file name."""
+        return {f"{name}.j2": text for name, text in read_folder(data_folder("templates"), ".j2").items()}
+
+    def read(self, name: str) -> str | None:
+        """The text of a file in the folder, after finishing what a killed run had begun."""
+        finish_moves(self.folder)
+        return read_if_there(self.folder / name)
+
+    @cached_property
+    def spec_name(self) -> str:
+        """The file that holds the spec; empty where there is none."""
+        if self.draft is not None or self.read(SPEC_NAME) is not None:
+            return SPEC_NAME
+        pyproject = self.toml(PYPROJECT)
+        return PYPROJECT if "cudaenv" in pyproject.get("tool", {}) else ""
+
+    @cached_property
+    def spec(self) -> Spec:
+        """The spec with the command line's options; an empty one where there is no file.
+
+        Options that describe a machine replace the machines of the file for this run.
+        """
+        data = self.toml(self.spec_name) if self.spec_name else {}
+        origin = " and ".join(
+            filter(None, [self.spec_name, "the command line" if self.options or not self.spec_name else ""])
+        )
+        if self.spec_name == PYPROJECT:
+            tool = data["tool"]
+            merged = {**data, "tool": {**tool, "cudaenv": self._with_options(tool["cudaenv"])}}
+            return read_pyproject(merged, origin, self.known)
+        return read_spec(self._with_options(data), origin, self.known)
+
+    @property
+    def known(self) -> Known:
+        """What a spec may name."""
+        return Known(
+            targets=self.matrix.target_names, indexes=self.matrix.index_names, find_gpu=self.matrix.find_gpu
+        )
+
+    def _with_options(self, data: Mapping[str, Any]) -> dict[str, Any]:
+        packages = {**data.get("packages", {}), **self.options.get("packages", {})}
+        return {**data, **self.options, **({"packages": packages} if packages else {})}
+
+    def toml(self, name: str) -> dict[str, Any]:
+        """A parsed TOML file of the folder, empty where there is none. SpecError where it is not TOML."""
+        text = self.draft if self.draft is not None and name == SPEC_NAME else self.read(name)
+        try:
+            return tomllib.loads(text) if text is not None else {}
+        except tomllib.TOMLDecodeError as error:
+            raise SpecError(f"`{name}` is not valid TOML", [str(error)]) from error
+
+
+def with_machines(project: Project, recorded: tuple[Machine, ...] | None = None) -> tuple[Spec, str]:
+    """The spec with the machines to plan for, and where they are from.
+
+    In this order: those that the spec states, those that a lock recorded, this machine. Of a machine
+    without an NVIDIA driver and GPU only the platform is taken: nothing says that the environment is
+    meant for it.
+    """
+    spec = project.spec
+    if spec.machines:
+        return spec, STATED
+    if recorded:
+        return replace(spec, machines=recorded), "the lock"
+    machine = detected(project)
+    platform = machine.platform.value if machine.platform else Platform.LINUX_64
+    if spec.platforms and platform not in spec.platforms:
+        return spec, "nothing: no machine is stated"
+    if platform is not Platform.OSX_ARM64 and not machine.gpus and machine.driver is None:
+        unknown = Machine(name="any machine", platform=Fact(platform, "this machine"))
+        machines = (unknown,) if not spec.platforms else ()
+        return replace(spec, machines=machines), "nothing: no NVIDIA GPU was found here"
+    return replace(spec, machines=(machine,)), "this machine"
+
+
+def detected(project: Project) -> Machine:
+    """What can be told of this machine."""
+    from cudaenv.system.probe import detect
+
+    return detect(project.environ, project.matrix.capability_of)

@@ -1,0 +1,32 @@
+"""How many bytes a lock downloads; indexes that do not say are asked for each file's length."""
+
+from __future__ import annotations
+
+from cudaenv.errors import FetchError
+from cudaenv.lock.mirrors import Mirrors
+from cudaenv.lock.pylock import LockedWheel
+from cudaenv.system.http import Client
+from cudaenv.workflow.locking import Locked, side_by_side
+from cudaenv.workflow.project import Project
+
+
+def download_sizes(project: Project, locked: Locked) -> list[int | None]:
+    """Bytes to download for each environment; None where one file's length is not to be had."""
+    mirrors = Mirrors.of(project.matrix.tables.indexes, project.options.get("indexes", {}))
+    wheels = {wheel.url: wheel for lock in locked.environments for wheel in lock.wheels}
+    client = Client()
+
+    def size(wheel: LockedWheel) -> int | None:
+        if wheel.size is not None:
+            return wheel.size
+        try:
+            return client.head(mirrors.to_fetch(wheel.url)).total
+        except FetchError:
+            return None
+
+    sizes = dict(zip(wheels, side_by_side(size, list(wheels.values())), strict=True))
+    totals = []
+    for lock in locked.environments:
+        known = [sizes[wheel.url] for wheel in lock.wheels]
+        totals.append(sum(item for item in known if item is not None) if None not in known else None)
+    return totals

@@ -1,0 +1,163 @@
+"""Sync: install a locked environment on this machine and see that it is what was planned."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cudaenv.errors import DriftError, NoPlanError, SpecError, ToolError
+from cudaenv.lock.document import LockDocument, digest
+from cudaenv.lock.mirrors import Mirrors
+from cudaenv.lock.pylock import fetchable
+from cudaenv.model.machine import Machine
+from cudaenv.planner.fit import misfits
+from cudaenv.system.process import run
+from cudaenv.system.uv import sync_environment
+from cudaenv.workflow.checking import require_lock
+from cudaenv.workflow.project import Project, detected
+
+PROBE = """
+import json, torch
+flags = getattr(torch._C, "_cuda_getArchFlags", lambda: None)
+archs = torch.cuda.get_arch_list() or (flags() or "").split()
+usable = torch.cuda.is_available()
+print(json.dumps({
+    "version": torch.__version__,
+    "cuda": torch.version.cuda,
+    "archs": archs,
+    "usable": usable,
+    "devices": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if usable else [],
+}))
+"""
+"""What the installed torch says of itself; without a GPU the list of architectures is empty in older
+releases, and the flags it was compiled with hold the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Synced:
+    """What was installed where, and what the installed torch says of itself."""
+
+    environment: Mapping[str, Any]
+    prefix: Path
+    torch: Mapping[str, Any]
+    notes: tuple[str, ...]
+
+
+def sync_project(project: Project, *, name: str | None, prefix: Path | None, anyway: bool) -> Synced:
+    """Install the environment that fits this machine, or the one named, and verify it.
+
+    NoPlanError where none fits, unless `anyway`; DriftError where the lockfile is not the one that was
+    locked; ToolError where installing fails or the result is not what was planned.
+    """
+    document = require_lock(project)
+    machine = detected(project)
+    environment = _choose(document, machine, project, name, anyway=anyway)
+    file = _lockfile(document, environment)
+    text = project.read(file)
+    if text is None or digest(text) != document.files[file]:
+        raise DriftError(
+            f"`{file}` is {'missing' if text is None else 'not the one that was locked'}",
+            hint="`cudaenv check` shows what differs; `cudaenv lock` makes it anew",
+        )
+    target = prefix or project.folder / ".venv"
+    mirrors = Mirrors.of(project.matrix.tables.indexes, project.spec.indexes)
+    project.talk(f"installing {environment['name']} into {target}")
+    sync_environment(fetchable(text, mirrors), target, environment["python"], project.environ)
+    project.talk("importing torch to see what it is")
+    torch = inspect_torch(target, project.environ)
+    _compare(environment, torch)
+    return Synced(environment, target, torch, tuple(_notes(environment, machine, torch)))
+
+
+def _lockfile(document: LockDocument, environment: Mapping[str, Any]) -> str:
+    several = len(document.environments) > 1
+    return f"pylock.{environment['name']}.toml" if several else "pylock.toml"
+
+
+def _choose(
+    document: LockDocument, machine: Machine, project: Project, name: str | None, *, anyway: bool
+) -> Mapping[str, Any]:
+    """The environment asked for, or the newest torch among those that fit."""
+    environments = {str(item["name"]): item for item in document.environments}
+    if name is not None and name not in environments:
+        raise SpecError(
+            f"the lock has no environment `{name}`", [f"it has {', '.join(sorted(environments))}"]
+        )
+    asked = [environments[name]] if name else list(environments.values())
+    against = {str(item["name"]): misfits(item, machine, project.matrix) for item in asked}
+    fitting = [item for item in asked if not against[str(item["name"])]]
+    if not fitting and anyway and len(asked) == 1:
+        return asked[0]
+    if not fitting:
+        raise NoPlanError(
+            "no locked environment fits this machine",
+            [f"{name}: {reason.text}" for name, reasons in against.items() for reason in reasons],
+            hint="`cudaenv sync --env NAME --anyway` installs one all the same; "
+            "`cudaenv machine` shows what was found here",
+        )
+    if not machine.gpus and len(fitting) > 1:
+        cpu = [item for item in fitting if item["cuda"] is None]
+        if len(cpu) != 1:
+            raise NoPlanError(
+                "there is no GPU here to choose an environment by",
+                [f"{item['name']}: for {', '.join(item['machines'])}" for item in fitting],
+                hint="`cudaenv sync --env NAME` names it",
+            )
+        return cpu[0]
+    return max(fitting, key=_torch_release)
+
+
+def _torch_release(environment: Mapping[str, Any]) -> tuple[int, ...]:
+    version = str(environment["packages"]["torch"]["version"]).split("+", maxsplit=1)[0]
+    return tuple(int(part) for part in version.split("."))
+
+
+def inspect_torch(prefix: Path, environ: Mapping[str, str]) -> Mapping[str, Any]:
+    """Import torch of an environment in a process of its own. ToolError where that fails."""
+    candidates = (prefix / "bin" / "python", prefix / "Scripts" / "python.exe")
+    python = next((path for path in candidates if path.exists()), candidates[0])
+    kept = {
+        key: value
+        for key, value in environ.items()
+        if key not in {"LD_LIBRARY_PATH", "LD_PRELOAD"} and not key.startswith("PYTHON")
+    }
+    done = run([str(python), "-I", "-c", PROBE], env=kept, timeout_s=600)
+    lines = done.stdout.strip().splitlines()
+    if done.status != 0 or not lines:
+        raise ToolError("the installed torch cannot be imported", done.stderr.strip().splitlines()[-12:])
+    answer = json.loads(lines[-1])
+    return dict(answer)
+
+
+def _compare(environment: Mapping[str, Any], torch: Mapping[str, Any]) -> None:
+    """The installed torch is the planned one: version, CUDA and list of architectures."""
+    planned = str(environment["packages"]["torch"]["version"]).split("+", maxsplit=1)[0]
+    problems = []
+    if str(torch["version"]).split("+", maxsplit=1)[0] != planned:
+        problems.append(f"torch.__version__ is {torch['version']}, planned is {planned}")
+    if torch["cuda"] != environment["cuda"]:
+        problems.append(f"torch.version.cuda is {torch['cuda']}, planned is {environment['cuda']}")
+    missing = set(_sms(environment["arch_list"])) - set(torch["archs"])
+    if environment["cuda"] is not None and missing:
+        problems.append(
+            f"it has no machine code for {' '.join(sorted(missing))}, which the matrix says it has"
+        )
+    if problems:
+        raise ToolError("the installed torch is not what was planned", problems)
+
+
+def _sms(capabilities: Sequence[str]) -> list[str]:
+    return [f"sm_{capability.replace('.', '')}" for capability in capabilities]
+
+
+def _notes(environment: Mapping[str, Any], machine: Machine, torch: Mapping[str, Any]) -> list[str]:
+    if torch["usable"]:
+        return [f"usable GPU: {name}" for name in torch["devices"]]
+    if environment["cuda"] is None:
+        return ["a CPU build, as planned"]
+    if not machine.gpus:
+        return ["no GPU can be used here: none was found on this machine"]
+    return ["torch cannot use the GPU of this machine", *machine.notes]
