@@ -26,6 +26,7 @@ def command(folder: Path, force: bool, no_lock: bool, yes: bool, **given: Any) -
     from cudaenv.render.plan_text import plan_lines
     from cudaenv.workflow.initialising import initialise
 
+    folder.mkdir(parents=True, exist_ok=True)
     here = project(folder, given)
     if sys.stdin.isatty() and sys.stdout.isatty() and not yes:
         here = _ask(here)

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from cudaenv.cli.options import folder_option, force_option, project, spec_options
+from cudaenv.cli.options import folder_option, force_option, project, spec_options, talk
 
 
 @click.command()
@@ -22,8 +22,7 @@ def command(folder: Path, force: bool, check: bool, upgrade: bool, **given: Any)
     Needs no GPU, and locks for other platforms than the one it runs on. Versions that are locked
     already are kept.
     """
-    from cudaenv.workflow.checking import check_project
-    from cudaenv.workflow.locking import lock_project
+    from cudaenv.workflow.checking import check_project, is_current
     from cudaenv.workflow.planning import write_files
 
     here = project(folder, given)
@@ -31,6 +30,11 @@ def command(folder: Path, force: bool, check: bool, upgrade: bool, **given: Any)
         check_project(here)
         click.echo("up to date")
         return
+    if not upgrade and is_current(here):
+        talk("up to date: nothing to resolve")
+        return
+    from cudaenv.workflow.locking import lock_project
+
     locked = lock_project(here, upgrade=upgrade)
     write_files(here, locked.files, force=force)
     click.echo("\n".join(locked.files))

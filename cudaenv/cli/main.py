@@ -64,13 +64,11 @@ def main() -> None:
 def run(arguments: list[str]) -> int:
     """Run the command line and return its exit status."""
     try:
-        group.main(args=arguments, prog_name="cudaenv", standalone_mode=False)
-        status = 0
+        # Outside standalone mode click returns the status of `ctx.exit`, and None at the end.
+        status = group.main(args=arguments, prog_name="cudaenv", standalone_mode=False) or 0
     except CudaenvError as error:
         click.echo(f"error: {error}", err=True)
         status = error.exit_code
-    except click.exceptions.Exit as stop:
-        status = stop.exit_code
     except click.ClickException as error:
         error.show()
         status = error.exit_code

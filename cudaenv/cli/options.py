@@ -68,7 +68,7 @@ def folder_option(function: F) -> F:
     return click.option(
         "--project",
         "folder",
-        type=click.Path(exists=True, file_okay=False, path_type=Path),
+        type=click.Path(file_okay=False, path_type=Path),
         default=Path(),
         show_default="this folder",
         metavar="FOLDER",
@@ -90,6 +90,8 @@ def force_option(function: F) -> F:
 
 def project(folder: Path, given: dict[str, Any]) -> Project:
     """The project of a folder, with the options given on the command line."""
+    if not folder.is_dir():
+        raise click.BadParameter(f"there is no folder `{folder}`", param_hint="--project")
     return Project(folder.resolve(), dict(os.environ), _options(given), talk=talk)
 
 

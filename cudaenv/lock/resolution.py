@@ -18,11 +18,12 @@ UV_GLIBC = (17, 28, *range(31, 41))
 
 @dataclass(frozen=True, slots=True)
 class Resolution:
-    """The files and arguments of one `uv pip compile`."""
+    """The files, arguments and variables of one `uv pip compile`."""
 
     pyproject: str
     config: str
     arguments: tuple[str, ...]
+    variables: tuple[tuple[str, str], ...]
 
 
 def resolution(environment: Environment, mirrors: Mirrors) -> Resolution:
@@ -42,6 +43,8 @@ def resolution(environment: Environment, mirrors: Mirrors) -> Resolution:
             *("--format", "pylock.toml"),
             "--no-header",
         ),
+        # By it uv knows which macOS the environment is for (docs.astral.sh/uv/reference/environment).
+        variables=(("MACOSX_DEPLOYMENT_TARGET", environment.macos),) if environment.macos else (),
     )
 
 

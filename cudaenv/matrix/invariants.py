@@ -10,6 +10,7 @@ from itertools import pairwise
 from cudaenv.matrix.load import TORCH, Tables, raise_for
 from cudaenv.matrix.tables import Basis, CudaLine, Row, TorchBuild
 from cudaenv.model.documents import Problems
+from cudaenv.model.machine import Platform
 from cudaenv.model.versions import ComputeCapability, CudaVersion, DriverVersion
 
 DATE = re.compile(r"20\d\d-[01]\d-[0-3]\d")
@@ -111,6 +112,8 @@ def _torch(tables: Tables, problems: Problems) -> None:
             problems.add(where, "pythons are not a rising list")
         if build.platform.is_linux != (build.glibc is not None):
             problems.add(where, "a Linux build has a glibc floor, and no other has one")
+        if (build.platform is Platform.OSX_ARM64) != bool(build.macos):
+            problems.add(where, "a macOS build has a macOS floor, and no other has one")
         _cuda_build(build, lines, toolkits, where, problems)
 
 

@@ -166,6 +166,7 @@ class TorchBuild(Row):
     sms: tuple[ComputeCapability, ...] = ()
     ptx: tuple[ComputeCapability, ...] = ()
     glibc: GlibcVersion | None = None
+    macos: str = ""
     published: str = ""
 
     @property

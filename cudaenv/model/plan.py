@@ -129,6 +129,7 @@ class Environment:
     ptx: tuple[ComputeCapability, ...]
     glibc: GlibcVersion | None
     glibc_target: GlibcVersion | None
+    macos: str
     base_image: str
     rows: tuple[tuple[str, str], ...]
 

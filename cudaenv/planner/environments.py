@@ -73,6 +73,7 @@ def _environment(choice: Choice, name: str, problem: Problem) -> Environment:
         ptx=build.ptx,
         glibc=build.glibc,
         glibc_target=(min(glibcs) if glibcs else build.glibc) if build.platform.is_linux else None,
+        macos=build.macos,
         base_image=f"python:{choice.python}-slim" if build.platform.is_linux else "",
         rows=tuple((f"{row.table} {row.key}", row.digest) for row in _rows(choice, problem)),
     )

@@ -20,7 +20,7 @@ PREFERENCES = "the order of preferences in the documentation of the planner"
 
 def decisions(choices: Sequence[Choice], problem: Problem) -> tuple[Decision, ...]:
     """The questions that the plan answers, for every environment."""
-    found = [_provider(problem)]
+    found = [_provider(choices, problem)]
     if len(choices) > 1:
         found.append(_several(choices))
     for choice in choices:
@@ -36,8 +36,12 @@ def _for(choice: Choice, problem: Problem) -> str:
     return f"{shown} ({choice.candidate.build.platform})"
 
 
-def _provider(problem: Problem) -> Decision:
+def _provider(choices: Sequence[Choice], problem: Problem) -> Decision:
     row = problem.matrix.target(problem.spec.target)
+    if all(choice.candidate.build.cuda is None for choice in choices):
+        build = choices[0].candidate.build
+        reason = Reason("cpu", "only CPU builds are planned", problem.matrix.cite(build))
+        return Decision(question="Where does CUDA come from?", answer="nowhere", because=(reason,))
     return Decision(
         question="Where does CUDA come from?",
         answer="pip wheels",
@@ -196,6 +200,8 @@ def _assumed(choice: Choice, machine: Machine, problem: Problem) -> Iterator[str
         yield f"the platform of {name} is not known: taken to be {build.platform}"
     if build.cuda is not None:
         yield from _assumed_cuda(choice, machine, name, problem)
+    if build.macos:
+        yield f"the macOS of {name} is not known: taken to be {build.macos} or newer"
     if build.glibc is not None and machine.glibc is None:
         yield f"the glibc of {name} is not known: taken to be {build.glibc} or newer"
 

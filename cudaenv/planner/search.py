@@ -38,28 +38,30 @@ class MachineKind:
 def kinds_by_platform(spec: Spec) -> dict[Platform, tuple[MachineKind, ...]]:
     """The kinds of machines on each platform that is planned.
 
-    A machine that does not say its platform counts for every platform of the spec, or for linux-64;
-    a platform without machines gets one of which nothing is known.
+    The platforms are those of the spec, else those that machines state, else linux-64. A platform
+    without machines gets one of which nothing is known.
     """
-    platforms = list(spec.platforms) or [Platform.LINUX_64]
     stated = [machine.platform.value for machine in spec.machines if machine.platform]
-    if not spec.platforms and stated:
-        platforms = [*stated, *([Platform.LINUX_64] if len(stated) < len(spec.machines) else [])]
+    homes: dict[Platform, list[Machine]] = {platform: [] for platform in spec.platforms or stated}
+    for machine in spec.machines:
+        for platform in [machine.platform.value] if machine.platform else _unsaid(spec, stated):
+            homes.setdefault(platform, []).append(_taken_for(platform, machine))
+    if not homes:
+        homes[Platform.LINUX_64] = []
     return {
-        platform: _kinds(
-            [
-                _taken_for(platform, machine)
-                for machine in [
-                    m
-                    for m in spec.machines
-                    if platform
-                    in ([m.platform.value] if m.platform else spec.platforms or [Platform.LINUX_64])
-                ]
-                or [Machine(name=UNKNOWN_MACHINE)]
-            ]
-        )
-        for platform in dict.fromkeys(platforms)
+        platform: _kinds(machines or [Machine(name=UNKNOWN_MACHINE)]) for platform, machines in homes.items()
     }
+
+
+def _unsaid(spec: Spec, stated: Sequence[Platform]) -> Sequence[Platform]:
+    """The platforms of a machine that does not say its own.
+
+    Those of the spec that no other machine states; where there is none, linux-64 or the spec's first.
+    """
+    left = [platform for platform in spec.platforms if platform not in stated]
+    if left or not spec.platforms:
+        return left or [Platform.LINUX_64]
+    return [Platform.LINUX_64 if Platform.LINUX_64 in spec.platforms else spec.platforms[0]]
 
 
 def _taken_for(platform: Platform, machine: Machine) -> Machine:

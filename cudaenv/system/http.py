@@ -18,6 +18,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from http import HTTPStatus
 from pathlib import Path
 from typing import BinaryIO, Final, Self, TypeVar
@@ -34,6 +35,7 @@ Credentials = Callable[[str], tuple[str, str] | None]
 MAX_REDIRECTS: Final = 5
 PAUSES_S: Final = (0.2, 0.6, 1.5)  # before the second, third and fourth attempt
 TIMEOUT_S: Final = 30.0
+UNKNOWN_TYPE: Final = "application/octet-stream"
 
 _CHUNK = 1 << 16
 _REDIRECTS = {301, 302, 303, 307, 308}
@@ -56,7 +58,7 @@ class Answer:
     status: int
     body: bytes = b""
     total: int | None = None
-    content_type: str = "application/octet-stream"
+    content_type: str = UNKNOWN_TYPE
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,9 +122,8 @@ class Client:
         self._credentials = credentials or netrc_credentials()
         self._timeout = timeout
         self._pauses = tuple(pauses)
-        self._context = context or ssl.create_default_context()
+        self._given_context = context
         self._proxies = urllib.request.getproxies()
-        self._opener = _proxy_opener(self._proxies, self._context)
         self._lock = threading.Lock()
         self._idle: dict[tuple[str, str], list[http.client.HTTPConnection]] = {}
 
@@ -173,7 +174,7 @@ class Client:
 
         def receive(where: str, response: http.client.HTTPResponse) -> Answer:
             response.read()
-            return Answer(where, response.status, b"", _length(response), response.headers.get_content_type())
+            return Answer(where, response.status, b"", _length(response), _content_type(response))
 
         return self._fetch("HEAD", url, {"Accept": "*/*"}, allow, receive)
 
@@ -224,9 +225,7 @@ class Client:
                 if response.status not in {200, 206}:
                     _drain(response)
                 if response.status not in _REDIRECTS or location is None:
-                    _check_status(
-                        where, response.status, {200, *allow, *({206} if "Range" in headers else ())}
-                    )
+                    _check_status(where, response.status, {*allow, 200, 206 if "Range" in headers else 200})
                     return receive(where, response)
             where = redirect_target(where, location)
         raise FetchError(
@@ -242,7 +241,7 @@ class Client:
         own = {**headers, **self._identity(parts)}
         if parts.scheme in self._proxies and not urllib.request.proxy_bypass(parts.netloc):
             request = urllib.request.Request(url, headers=own, method=method)  # noqa: S310 (scheme is checked)
-            with self._opener.open(request, timeout=self._timeout) as response:
+            with self._proxy_opener.open(request, timeout=self._timeout) as response:
                 yield response
             return
         connection, response = self._send(method, parts, own)
@@ -280,6 +279,20 @@ class Client:
             return http.client.HTTPSConnection(host, parts.port, timeout=self._timeout, context=self._context)
         return http.client.HTTPConnection(host, parts.port, timeout=self._timeout)
 
+    # Both are made when they are needed: reading a machine's certificates takes tens of milliseconds.
+    @cached_property
+    def _context(self) -> ssl.SSLContext:
+        return self._given_context or ssl.create_default_context()
+
+    @cached_property
+    def _proxy_opener(self) -> urllib.request.OpenerDirector:
+        """Opens and no more: redirects and error statuses are answers like others."""
+        opener = urllib.request.OpenerDirector()
+        opener.add_handler(urllib.request.ProxyHandler(self._proxies))
+        opener.add_handler(urllib.request.HTTPHandler())
+        opener.add_handler(urllib.request.HTTPSHandler(context=self._context))
+        return opener
+
     def _identity(self, parts: SplitResult) -> dict[str, str]:
         """Return the headers that say who asks; made anew for each host that redirects lead to."""
         # Offsets and sizes are those of the file, so no compression on the way.
@@ -289,15 +302,6 @@ class Client:
             token = base64.b64encode(":".join(known).encode()).decode()
             headers["Authorization"] = f"Basic {token}"
         return headers
-
-
-def _proxy_opener(proxies: Mapping[str, str], context: ssl.SSLContext) -> urllib.request.OpenerDirector:
-    """Return an opener that only opens: redirects and error statuses are answers like others."""
-    opener = urllib.request.OpenerDirector()
-    opener.add_handler(urllib.request.ProxyHandler(dict(proxies)))
-    opener.add_handler(urllib.request.HTTPHandler())
-    opener.add_handler(urllib.request.HTTPSHandler(context=context))
-    return opener
 
 
 def netrc_credentials(file: Path | None = None) -> Credentials:
@@ -436,7 +440,7 @@ def _printable(text: str) -> str:
 
 
 def _answer(url: str, response: http.client.HTTPResponse, part: _Part | None, limit: int) -> Answer:
-    kind = response.headers.get_content_type()
+    kind = _content_type(response)
     if response.status not in {200, 206}:
         return Answer(url, response.status, content_type=kind)
     if part is None:
@@ -453,6 +457,11 @@ def _answer(url: str, response: http.client.HTTPResponse, part: _Part | None, li
     if len(body) != last + 1 - first:
         raise _TransientError(f"{len(body)} bytes came where {last + 1 - first} were announced")
     return Answer(url, 206, body, total, kind)
+
+
+def _content_type(response: http.client.HTTPResponse) -> str:
+    # Without the header the standard library says text/plain, as mail does.
+    return response.headers.get_content_type() if "Content-Type" in response.headers else UNKNOWN_TYPE
 
 
 def _length(response: http.client.HTTPResponse) -> int | None:
@@ -484,7 +493,7 @@ def _too_large(url: str, limit: int) -> FetchError:
 def _drain(response: http.client.HTTPResponse) -> None:
     """Read the short text of a redirect or an error, so that the connection can be used again."""
     with contextlib.suppress(OSError, http.client.HTTPException):
-        if response.chunked or (response.length or 0) <= _CHUNK:
+        if response.chunked or (response.length is not None and response.length <= _CHUNK):
             response.read(_CHUNK)
 
 
@@ -500,7 +509,7 @@ def _copy(chunks: Iterator[bytes], file: BinaryIO) -> str:
 
 def _read_file(url: str, part: _Part | None, limit: int, allow: Collection[int]) -> Answer:
     path, total = _local_file(url)
-    kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+    kind = mimetypes.guess_type(path.name)[0] or UNKNOWN_TYPE
     if total is None:
         return _missing(url, allow)
     start, end = part.within(total) if part else (0, total)
@@ -522,7 +531,7 @@ def _head_of_file(url: str, allow: Collection[int]) -> Answer:
     path, total = _local_file(url)
     if total is None:
         return _missing(url, allow)
-    return Answer(url, 200, b"", total, mimetypes.guess_type(path.name)[0] or "application/octet-stream")
+    return Answer(url, 200, b"", total, mimetypes.guess_type(path.name)[0] or UNKNOWN_TYPE)
 
 
 def _copy_file(url: str, file: BinaryIO, limit: int) -> str:

@@ -6,6 +6,7 @@ and credentials.
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import sys
@@ -31,7 +32,7 @@ KEPT = {
 """Settings that decide how uv works on this machine, and not what it finds."""
 
 CREDENTIALS = re.compile(r"UV_INDEX_[A-Z0-9_]+_(USERNAME|PASSWORD)")
-CHOOSES_INTERPRETER = {"VIRTUAL_ENV", "CONDA_PREFIX", "CONDA_DEFAULT_ENV"}
+CHOOSES_ENVIRONMENT = {"VIRTUAL_ENV", "CONDA_PREFIX", "CONDA_DEFAULT_ENV", "MACOSX_DEPLOYMENT_TARGET"}
 EXPLANATION_LINES = 40
 
 
@@ -42,13 +43,17 @@ def uv_environment(environ: Mapping[str, str], config: Path) -> dict[str, str]:
         for name, value in environ.items()
         if not name.startswith(("UV_", "PIP_", "PYTHON")) or name in KEPT or CREDENTIALS.fullmatch(name)
     }
-    for name in CHOOSES_INTERPRETER:
+    for name in CHOOSES_ENVIRONMENT:
         kept.pop(name, None)
     return kept | {"UV_CONFIG_FILE": str(config), "PIP_CONFIG_FILE": os.devnull, "NO_COLOR": "1"}
 
 
+@functools.cache
 def find_uv() -> str:
-    """The uv that came with cudaenv. ToolError where it is missing."""
+    """The uv that came with cudaenv. ToolError where it is missing.
+
+    Ask once before starting threads: the search fills a cache of Python's that is not made for them.
+    """
     try:
         import uv
 
@@ -64,23 +69,22 @@ def uv_version(environ: Mapping[str, str]) -> str:
     return match[1] if match else "unknown"
 
 
-def compile_pylock(
-    asked: Resolution, environ: Mapping[str, str], *, existing: str | None, upgrade: bool
-) -> str:
+def compile_pylock(asked: Resolution, environ: Mapping[str, str], *, existing: str | None) -> str:
     """Resolve one environment to the text of a pylock.toml.
 
-    Versions of an existing pylock are kept unless `upgrade`. NoPlanError where the requirements
+    Versions of an existing pylock are kept where they can be. NoPlanError where the requirements
     exclude each other, FetchError where an index does not answer, ToolError otherwise.
     """
     with tempfile.TemporaryDirectory(prefix="cudaenv-") as folder:
         place = Path(folder)
         (place / "pyproject.toml").write_text(asked.pyproject, encoding="utf-8")
         (place / "uv.toml").write_text(asked.config, encoding="utf-8")
-        if existing is not None and not upgrade:
+        if existing is not None:
             (place / "pylock.toml").write_text(existing, encoding="utf-8")
         arguments = [find_uv(), "pip", "compile", "pyproject.toml", "--quiet", *asked.arguments]
         arguments += ["--python", sys.executable, "--output-file", "pylock.toml"]
         env = uv_environment(environ, place / "uv.toml") | {"UV_PYTHON_DOWNLOADS": "never"}
+        env |= dict(asked.variables)
         done = run(arguments, env=env, cwd=place)
         if done.status != 0:
             raise failure("resolve the environment", done)

@@ -42,7 +42,6 @@ _ZIP_ERRORS = (
     EOFError,
     ValueError,
     OverflowError,
-    NotImplementedError,
     RuntimeError,
     struct.error,
 )
@@ -208,7 +207,10 @@ def _archived_requires(archive: zipfile.ZipFile) -> tuple[str, ...]:
     if len(found) != 1 or found[0].file_size > MAX_METADATA:
         raise ValueError(f"{len(found)} METADATA files of at most {MAX_METADATA} bytes")
     with _opened(archive, found[0]) as member:
-        return parse_requires(member.read(found[0].file_size))
+        text = member.read(found[0].file_size)
+    if len(text) != found[0].file_size:
+        raise ValueError("METADATA is shorter than the directory says")
+    return parse_requires(text)
 
 
 def _archived_cudart(archive: zipfile.ZipFile) -> tuple[int, ...]:

@@ -21,6 +21,15 @@ def require_lock(project: Project) -> LockDocument:
     return document
 
 
+def is_current(project: Project) -> bool:
+    """Whether there is a lock and nothing differs from it, so that there is nothing to resolve."""
+    try:
+        check_project(project)
+    except (DriftError, SpecError):
+        return False
+    return True
+
+
 def check_project(project: Project) -> LockDocument:
     """Compare a lock with what would be planned now and with the files beside it.
 

@@ -6,7 +6,8 @@ from cudaenv.errors import FetchError
 from cudaenv.lock.mirrors import Mirrors
 from cudaenv.lock.pylock import LockedWheel
 from cudaenv.system.http import Client
-from cudaenv.workflow.locking import Locked, side_by_side
+from cudaenv.workflow.locking import Locked
+from cudaenv.workflow.parallel import side_by_side
 from cudaenv.workflow.project import Project
 
 

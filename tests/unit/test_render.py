@@ -218,7 +218,7 @@ def test_hadolint_would_complain(tmp_path: Path) -> None:
     text = next(text for _, text in of_kind("Dockerfile"))
     bad = text.replace("FROM ${BASE_IMAGE}", "FROM python").replace("USER 1000", "USER root")
     (tmp_path / "Dockerfile").write_text(bad)
-    assert {item["code"] for item in hadolint(tmp_path / "Dockerfile")} == {"DL3002", "DL3006"}
+    assert {item["code"] for item in hadolint(tmp_path / "Dockerfile")} >= {"DL3002", "DL3006"}
 
 
 def hadolint(*paths: Path) -> list[dict[str, Any]]:

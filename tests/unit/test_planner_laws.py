@@ -1,0 +1,590 @@
+"""What holds for every plan: laws over the whole matrix, held against a naive second reading of its files.
+
+The oracle below knows nothing of the planner: it reads the YAML itself and asks of each row of torch
+whether it runs on a machine.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from itertools import combinations, pairwise
+from typing import Any, TypeAlias
+
+import pytest
+import yaml
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from packaging.version import Version
+
+from cudaenv.matrix.load import Tables
+from cudaenv.matrix.matrix import Matrix
+from cudaenv.model.machine import Fact, Machine
+from cudaenv.model.plan import Plan
+from cudaenv.model.plan_json import plan_json
+from cudaenv.model.spec import CudaRequest, PackageRequest, Provider, PythonRequest, Spec
+from cudaenv.model.spec_reader import parse_package
+from cudaenv.model.versions import DriverVersion, GlibcVersion
+from cudaenv.planner.plan import make_plan
+from tests.support.planning import ROOT, machine, matrix, plan_for
+from tests.support.schema import validated
+
+Row: TypeAlias = dict[str, str]
+
+# The oracle.
+
+
+@cache
+def table(name: str) -> list[Row]:
+    rows: list[Row] = yaml.safe_load((ROOT / "matrix" / f"{name}.yaml").read_text("utf-8"))["rows"]
+    return rows
+
+
+def numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split("."))
+
+
+@dataclass(frozen=True)
+class Host:
+    """A machine as texts; empty is unknown."""
+
+    gpus: tuple[str, ...] = ()
+    driver: str = ""
+    platform: str = "linux-64"
+    glibc: str = ""
+    wsl: bool = False
+
+    def machine(self, name: str = "lab") -> Machine:
+        return machine(
+            name,
+            list(self.gpus) or None,
+            self.driver,
+            glibc=self.glibc,
+            platform=self.platform,
+            wsl=self.wsl,
+        )
+
+
+TEGRA = {row["sm"] for row in table("architectures") if row.get("tegra")}
+NEWEST_SM = max((row["sm"] for row in table("architectures")), key=numbers)
+CUDA = {row["cuda"].replace(".", ""): row for row in table("cuda")}
+BUILDS = table("packages/torch")
+GPU_BUILDS = [row for row in BUILDS if row["variant"] != "cpu"]
+
+
+def line(row: Row) -> Row:
+    return CUDA[row["variant"].removeprefix("cu")]
+
+
+def has_own_driver(row: Row, host: Host) -> bool:
+    """Whether PTX of the build's toolkit loads."""
+    os_name = "windows" if host.wsl or host.platform == "win-64" else "linux"
+    own = line(row).get(f"{os_name}_own")
+    return own is not None and numbers(host.driver) >= numbers(own)
+
+
+def driver_runs(row: Row, host: Host) -> bool:
+    if not host.driver:
+        return True
+    os_name = "windows" if host.wsl or host.platform == "win-64" else "linux"
+    minor = line(row).get(f"{os_name}_minor")
+    return has_own_driver(row, host) or (minor is not None and numbers(host.driver) >= numbers(minor))
+
+
+def gpu_runs(row: Row, gpu: str, host: Host) -> bool:
+    code = row["sms"].split()
+    if gpu in TEGRA:
+        return gpu in code
+    major, minor = numbers(gpu)
+    for sm in code:
+        if sm not in TEGRA and numbers(sm)[0] == major and numbers(sm)[1] <= minor:
+            return True
+    ptx = any(numbers(sm) <= numbers(gpu) for sm in row.get("ptx", "").split())
+    return ptx and (not host.driver or has_own_driver(row, host))
+
+
+def runs(row: Row, host: Host) -> bool:
+    """Whether a CUDA build of torch runs on a machine."""
+    return (
+        row["platform"] == host.platform
+        and driver_runs(row, host)
+        and all(gpu_runs(row, gpu, host) for gpu in host.gpus)
+        and not (host.glibc and "glibc" in row and numbers(host.glibc) < numbers(row["glibc"]))
+    )
+
+
+def chosen(plan: Plan) -> list[Row]:
+    """The rows of the builds that a plan chose."""
+    found = []
+    for environment in plan.environments:
+        key = (environment.torch.version.public, environment.variant, environment.platform)
+        (row,) = [row for row in BUILDS if (row["version"], row["variant"], row["platform"]) == key]
+        assert str(environment.python) in row["pythons"].split()
+        assert environment.torch.index == row.get("index", "")
+        found.append(row)
+    return found
+
+
+def newest(rows: Sequence[Row]) -> tuple[int, ...]:
+    return max(numbers(row["version"]) for row in rows)
+
+
+# Pools.
+
+CAPABILITIES = sorted({row["sm"] for row in table("architectures")}, key=numbers)
+FLOORS = sorted(
+    {row[column] for row in table("cuda") for column in row if column.endswith(("_own", "_minor"))},
+    key=numbers,
+)
+GPUS = ("3.7", "5.2", "6.1", "7.0", "7.5", "8.0", "8.6", "8.9", "9.0", "10.0", "10.3", "12.0", "12.1")
+DRIVERS = (
+    "340.108", "418.67", "440.33.01", "450.80.02", "470.82.01", "515.65.01", "525.60.13", "535.104.05",
+    "550.54.14", "560.35.03", "565.57.01", "570.86.10", "575.64.03", "580.65.06", "590.48.01", "595.71.05",
+    "615.71.09",
+)  # fmt: skip
+GLIBCS = ("2.17", "2.27", "2.28", "2.35")
+PLATFORMS = ("linux-64", "linux-aarch64", "win-64")
+PINS = (
+    "torch==2.15.0", "torch>=2.15", "torch<2.9", "torch==2.5.1", "torch>=2.0,<2.1", "torch==1.13.1", "torch~=2.8.0",
+    "torch!=2.15.0", "torch==2.14.1+cu126", "torch==2.9.7", "torch>=2.16", "torchvision", "torchvision>=0.29",
+    "torchvision==0.29.1", "torchvision<0.24", "torchaudio", "torchaudio==2.11.0", "triton", "triton==3.4.0", "numpy",
+    "torch<2.12 ; python_version<'3.12'", "torchvision==0.20.0 ; sys_platform=='win32'",
+)  # fmt: skip
+PYTHONS = ("3.8", "3.10", "3.12", "3.14", "3.15", ">=3.11", ">=3.9,<3.12")
+CUDAS = ("cpu", "11.8", "12.8", "13.0", ">=12.6,<13", "10.1")
+
+hosts = st.builds(
+    Host,
+    gpus=st.lists(st.sampled_from(GPUS), max_size=1).map(tuple),
+    driver=st.sampled_from(("", *DRIVERS)),
+    glibc=st.sampled_from(("", *GLIBCS)),
+)
+
+
+@st.composite
+def specs(draw: st.DrawFn) -> Spec:
+    """Specs that are often too much to ask."""
+    found = draw(st.lists(hosts, max_size=3))
+    python = draw(st.sampled_from(("", *PYTHONS)))
+    return Spec(
+        machines=tuple(host.machine(f"m{index}") for index, host in enumerate(found)),
+        packages=tuple(
+            parse_package(text, "spec") for text in draw(st.lists(st.sampled_from(PINS), max_size=2))
+        ),
+        python=PythonRequest.parse(python) if python else None,
+        cuda=CudaRequest.parse(draw(st.sampled_from(("any", "any", *CUDAS)))),
+        provider=draw(st.sampled_from((Provider.AUTO, Provider.PIP))),
+    )
+
+
+def plan(spec: Spec) -> Plan:
+    return make_plan(spec, matrix())
+
+
+def fleet_of(found: Sequence[Host]) -> list[Machine]:
+    return [host.machine(f"m{index}") for index, host in enumerate(found)]
+
+
+def essence(made: Plan) -> object:
+    """What of a plan may not hang on any order."""
+    if made.refusal is not None:
+        return "refused"
+    return {
+        (
+            item.name,
+            item.torch.requirement,
+            item.variant,
+            str(item.python),
+            frozenset(item.machines),
+            frozenset(package.requirement for package in item.packages),
+        )
+        for item in made.environments
+    }
+
+
+# A single machine: sound, and the best there is.
+
+
+def driver_pool() -> list[str]:
+    """Every floor, and the driver just below it."""
+    below = [floor.rpartition(".") for floor in FLOORS]
+    lower = [f"{head}.{int(tail) - 1}" for head, dot, tail in below if dot and int(tail) > 0]
+    return sorted({*(floor for floor in FLOORS if "." in floor), *lower, "340.108", "700.1"}, key=numbers)
+
+
+@pytest.mark.parametrize("platform", PLATFORMS)
+def test_a_plan_is_the_newest_torch_that_runs_and_a_refusal_means_that_none_does(platform: str) -> None:
+    refused = 0
+    for gpu in GPUS if platform == "linux-64" else ("6.1", "8.0", "9.0", "11.0", "12.1"):
+        for driver in driver_pool()[:: 1 if platform == "linux-64" else 2]:
+            host = Host((gpu,), driver, platform)
+            possible = [row for row in GPU_BUILDS if runs(row, host)]
+            made = plan_for(host.machine())
+            rows = chosen(made)
+            refused += made.refusal is not None
+            assert bool(rows) == bool(possible), host
+            assert all(runs(row, host) for row in rows), host
+            assert not possible or [numbers(row["version"]) for row in rows] == [newest(possible)], host
+    assert refused > 5
+
+
+@pytest.mark.parametrize("capability", CAPABILITIES)
+def test_every_gpu_gets_the_newest_torch_with_its_code_whatever_the_glibc(capability: str) -> None:
+    for platform in PLATFORMS:
+        for glibc in ("", *GLIBCS):
+            for driver in ("", "450.80.02", "525.60.13", "580.65.06", "595.71.05"):
+                host = Host((capability,), driver, platform, glibc)
+                possible = [row for row in GPU_BUILDS if runs(row, host)]
+                rows = chosen(plan_for(host.machine()))
+                assert bool(rows) == bool(possible), host
+                assert all(runs(row, host) for row in rows), host
+                assert not possible or numbers(rows[0]["version"]) == newest(possible), host
+
+
+def test_under_wsl_windows_floors_decide() -> None:
+    for driver in driver_pool():
+        host = Host(("8.6",), driver, "linux-64", wsl=True)
+        possible = [row for row in GPU_BUILDS if runs(row, host)]
+        rows = chosen(plan_for(host.machine()))
+        assert bool(rows) == bool(possible), host
+        assert not possible or numbers(rows[0]["version"]) == newest(possible), host
+
+
+@pytest.mark.parametrize(
+    "python", ["3.6", "3.7", "3.8", "3.9", "3.10", "3.11", "3.12", "3.13", "3.14", "3.15"]
+)
+def test_a_python_gets_the_newest_torch_that_has_wheels_for_it(python: str) -> None:
+    for platform in PLATFORMS:
+        for release in ("", *sorted({row["version"] for row in BUILDS})):
+            host = Host(platform=platform)
+            possible = [
+                row
+                for row in GPU_BUILDS
+                if runs(row, host) and python in row["pythons"].split() and release in {"", row["version"]}
+            ]
+            pins = [f"torch=={release}"] if release else []
+            rows = chosen(plan_for(host.machine(), packages=pins, python=python))
+            assert bool(rows) == bool(possible), (platform, release)
+            assert not possible or numbers(rows[0]["version"]) == newest(possible), (platform, release)
+
+
+def test_every_build_of_the_matrix_can_be_asked_for() -> None:
+    for row in GPU_BUILDS:
+        asked = plan_for(
+            machine(platform=row["platform"]),
+            packages=[f"torch=={row['version']}"],
+            cuda=row["variant"],
+        )
+        assert chosen(asked) == [row]
+
+
+def test_the_python_of_a_plan_is_one_that_every_package_has() -> None:
+    rows = {name: table(f"packages/{name}") for name in ("torchvision", "torchaudio", "triton")}
+    for release in sorted({row["version"] for row in BUILDS}, key=Version):
+        for name, releases in rows.items():
+            made = plan_for(packages=[f"torch=={release}", name])
+            for environment in made.environments:
+                (package,) = [item for item in environment.packages if item.name == name]
+                (row,) = [row for row in releases if row["version"] == package.version.public]
+                assert str(environment.python) in row["pythons"].split()
+                assert environment.cuda is not None
+                assert package.cuda_major in {None, environment.cuda.major}
+
+
+# A newer driver is never worse.
+
+
+@pytest.mark.parametrize("platform", ["linux-64", "win-64"])
+@pytest.mark.parametrize("gpu", GPUS)
+def test_a_newer_driver_never_gives_an_older_torch(gpu: str, platform: str) -> None:
+    made = [
+        max((item.torch.version for item in plan_for(host.machine()).environments), default=Version("0"))
+        for driver in DRIVERS
+        for host in [Host((gpu,), driver, platform)]
+    ]
+    assert all(older <= newer for older, newer in pairwise(made)), made
+
+
+@settings(max_examples=80, deadline=None, derandomize=True)
+@given(found=st.lists(hosts, min_size=1, max_size=5), place=st.integers(0, 4), data=st.data())
+def test_a_newer_driver_in_a_fleet_never_loses_a_plan_or_adds_an_environment(
+    found: list[Host], place: int, data: st.DataObject
+) -> None:
+    old = found[place % len(found)]
+    assume(old.driver)
+    newer = data.draw(st.sampled_from(DRIVERS[DRIVERS.index(old.driver) :]))
+    updated = [replace(host, driver=newer) if host is old else host for host in found]
+    before, after = plan_for(*fleet_of(found)), plan_for(*fleet_of(updated))
+    if before.refusal is None:
+        assert after.refusal is None
+        assert len(after.environments) <= len(before.environments)
+
+
+# Fleets.
+
+
+@settings(max_examples=80, deadline=None, derandomize=True)
+@given(found=st.lists(hosts, min_size=1, max_size=5), one_more=hosts)
+def test_one_more_machine_never_takes_an_environment_away(found: list[Host], one_more: Host) -> None:
+    fewer, more = plan_for(*fleet_of(found)), plan_for(*fleet_of([*found, one_more]))
+    if more.refusal is None:
+        assert fewer.refusal is None
+        assert len(fewer.environments) <= len(more.environments)
+
+
+def fewest(sets: set[frozenset[int]], count: int) -> int:
+    """The size of the smallest cover, by trying all."""
+    everything = frozenset(range(count))
+    return next(
+        size
+        for size in range(1, count + 1)
+        if any(frozenset[int]().union(*some) == everything for some in combinations(sets, size))
+    )
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(found=st.lists(hosts, min_size=1, max_size=6))
+def test_a_fleet_gets_the_fewest_environments_each_of_which_runs_on_its_machines(found: list[Host]) -> None:
+    covers = {frozenset(i for i, host in enumerate(found) if runs(row, host)) for row in GPU_BUILDS}
+    made = plan_for(*fleet_of(found))
+    if frozenset[int]().union(*covers) != frozenset(range(len(found))):
+        assert made.refusal is not None
+        return
+    assert len(made.environments) == fewest(covers - {frozenset()}, len(found))
+    served = [name for item in made.environments for name in item.machines]
+    assert sorted(served) == [f"m{index}" for index in range(len(found))]
+    for row, environment in zip(chosen(made), made.environments, strict=True):
+        hosts_of_it = [found[int(name.removeprefix("m"))] for name in environment.machines]
+        assert all(runs(row, host) for host in hosts_of_it)
+        best = newest([row for row in GPU_BUILDS if all(runs(row, host) for host in hosts_of_it)])
+        assert numbers(row["version"]) == best
+
+
+def test_a_thousand_machines_of_24_kinds_are_planned_in_seconds() -> None:
+    pairs = [
+        (gpu, driver)
+        for gpu in ("6.0", "6.1", "7.0", "7.5", "8.0", "8.6", "8.9", "9.0")
+        for driver in ("525.60.13", "560.35.03", "580.95.05")
+    ]
+    assert len(pairs) == 24
+    fleet = [machine(f"n{i:04}", [gpu], driver) for i in range(1000) for gpu, driver in [pairs[i % 24]]]
+    began = time.perf_counter()
+    made = plan_for(*fleet)
+    assert time.perf_counter() - began < 2
+    assert sum(len(item.machines) for item in made.environments) == 1000
+
+
+# Taking something back.
+
+
+def without(spec: Spec, text: str) -> Spec:
+    """A spec without one of the statements that a refusal quotes."""
+    if match := re.fullmatch(r"python `(.*)`", text):
+        assert spec.python is not None
+        assert spec.python.text == match[1]
+        return replace(spec, python=None)
+    if re.fullmatch(r"cuda `.*`", text):
+        return replace(spec, cuda=CudaRequest("any"))
+    if re.fullmatch(r"provider `.*`", text):
+        return replace(spec, provider=Provider.AUTO)
+    if match := re.fullmatch(r"driver (?:API version )?\S+ on `(.*)`", text):
+        return on(spec, match[1], driver=None, driver_api=None)
+    if match := re.fullmatch(r"glibc \S+ on `(.*)`", text):
+        return on(spec, match[1], glibc=None)
+    if match := re.fullmatch(r".+ in `(.*)`", text):
+        return on(spec, match[1], gpus=None)
+    left = tuple(item for item in spec.packages if f"`{item.requirement}`" != text)
+    assert len(left) < len(spec.packages), text
+    return replace(spec, packages=left)
+
+
+def on(spec: Spec, name: str, **facts: Any) -> Spec:
+    """A spec with other facts of one machine."""
+    assert name in {item.name for item in spec.machines}
+    machines = tuple(replace(item, **facts) if item.name == name else item for item in spec.machines)
+    return replace(spec, machines=machines)
+
+
+def is_known(request: PackageRequest) -> bool:
+    return request.name in {"torch", "torchvision", "torchaudio", "triton"}
+
+
+def statements(spec: Spec) -> Iterator[str]:
+    """Everything of a spec that a refusal may quote."""
+    yield from (f"`{item.requirement}`" for item in spec.packages if is_known(item))
+    if spec.python:
+        yield f"python `{spec.python.text}`"
+    if not spec.cuda.is_any:
+        yield f"cuda `{spec.cuda.text}`"
+    if spec.provider is not Provider.AUTO:
+        yield f"provider `{spec.provider}`"
+    for item in spec.machines:
+        yield from (f"{gpu.label} in `{item.name}`" for gpu in item.gpus or ())
+        if item.driver:
+            yield f"driver {item.driver.value} on `{item.name}`"
+        if item.glibc:
+            yield f"glibc {item.glibc.value} on `{item.name}`"
+
+
+@settings(max_examples=120, deadline=None, derandomize=True)
+@given(spec=specs())
+def test_taking_a_statement_back_never_turns_a_plan_into_a_refusal(spec: Spec) -> None:
+    assume(validated(plan(spec)).refusal is None)
+    for text in dict.fromkeys(statements(spec)):
+        assert plan(without(spec, text)).refusal is None, text
+
+
+@settings(max_examples=250, deadline=None, derandomize=True)
+@given(spec=specs())
+def test_a_conflict_has_no_plan_and_has_one_without_any_of_its_statements(spec: Spec) -> None:
+    refusal = validated(plan(spec)).refusal
+    assume(refusal is not None)
+    assert refusal is not None
+    conflict = set(refusal.conflict)
+    known = list(dict.fromkeys(statements(spec)))
+    assert conflict
+    assert conflict <= set(known)
+    assert refusal.because
+    alone = spec
+    for text in known:
+        if text not in conflict:
+            alone = without(alone, text)
+    assert plan(alone).refusal is not None
+    for text in conflict:
+        assert plan(without(alone, text)).refusal is None, text
+
+
+def torch_instead(spec: Spec, match: re.Match[str]) -> Spec:
+    others = tuple(item for item in spec.packages if item.name != "torch")
+    return replace(spec, packages=(parse_package(f"torch=={match[1]}", "remedy"), *others))
+
+
+CHANGES: dict[str, Callable[[Spec, re.Match[str]], Spec]] = {
+    r"driver (\S+) or newer on `(.*)`": lambda spec, match: on(
+        spec, match[2], driver=Fact(DriverVersion.parse(match[1]), "remedy")
+    ),
+    r"glibc (\S+) or newer on `(.*)`": lambda spec, match: on(
+        spec, match[2], glibc=Fact(GlibcVersion.parse(match[1]), "remedy")
+    ),
+    r"Python (\S+)": lambda spec, match: replace(spec, python=PythonRequest.parse(match[1])),
+    r'cuda = "(.*)"': lambda spec, match: replace(spec, cuda=CudaRequest.parse(match[1])),
+    r"torch (\S+) instead of `.*`": torch_instead,
+    r"leave machine `(.*)` out": lambda spec, match: replace(
+        spec, machines=tuple(item for item in spec.machines if item.name != match[1])
+    ),
+    r"leave (.*) out of this environment": lambda spec, match: without(spec, match[1]),
+    r"leave (.*) out": lambda spec, match: without(spec, match[1]),
+}
+
+
+def replayed(spec: Spec, change: str) -> Spec:
+    """A spec with a remedy applied as a reader of its text would."""
+    matches = ((re.fullmatch(pattern, change), apply) for pattern, apply in CHANGES.items())
+    match, apply = next(pair for pair in matches if pair[0])
+    assert match is not None
+    return apply(spec, match)
+
+
+@settings(max_examples=250, deadline=None, derandomize=True)
+@given(spec=specs())
+def test_every_remedy_makes_the_plan_that_it_promises(spec: Spec) -> None:
+    refusal = plan(spec).refusal
+    assume(refusal is not None)
+    assert refusal is not None
+    _, _, also = refusal.text.partition("nor is there one for ")
+    stuck_too = set(re.findall(r"`([^`]*)`", also))
+    others = replace(spec, machines=tuple(item for item in spec.machines if item.name not in stuck_too))
+    for remedy in refusal.remedies:
+        made = plan(replayed(others, remedy.change))
+        assert made.refusal is None, remedy
+        for environment in made.environments:
+            assert f"{environment.torch.version.public}+{environment.variant}" in remedy.plan, remedy
+
+
+@pytest.mark.parametrize("gpu", GPUS)
+@pytest.mark.parametrize("pin", ["torch>=2.15", "torch==2.5.1", "torch==1.13.1"])
+def test_a_refused_gpu_is_told_the_nearest_release_that_has_its_code(gpu: str, pin: str) -> None:
+    host = Host((gpu,))
+    refusal = plan_for(host.machine(), packages=[pin]).refusal
+    if refusal is None:
+        return
+    (first, *_) = refusal.remedies
+    release = first.change.split()[1]
+    asked = pin.split("=")[-1]
+    possible = {row["version"] for row in GPU_BUILDS if runs(row, host)}
+    between = sorted((numbers(release), numbers(asked)))
+    nearer = {text for text in possible if between[0] < numbers(text) < between[1]}
+    assert release in possible
+    assert nearer == set()
+
+
+# Order, and sameness.
+
+
+def shuffled(tables: Tables, seed: int) -> Tables:
+    """The same tables with their rows in another order."""
+    dice = random.Random(seed)  # noqa: S311
+
+    def mixed(rows: Sequence[Any]) -> tuple[Any, ...]:
+        return tuple(dice.sample(list(rows), len(rows)))
+
+    return replace(
+        tables,
+        cuda=mixed(tables.cuda),
+        toolkits=mixed(tables.toolkits),
+        architectures=mixed(tables.architectures),
+        torch=mixed(tables.torch),
+        companions={name: mixed(rows) for name, rows in reversed(tables.companions.items())},
+    )
+
+
+@settings(max_examples=80, deadline=None, derandomize=True)
+@given(spec=specs(), seed=st.integers(0, 3))
+def test_the_order_of_rows_machines_and_packages_says_nothing(spec: Spec, seed: int) -> None:
+    made = plan(spec)
+    assert essence(make_plan(spec, other_order(seed))) == essence(made)
+    turned = replace(spec, machines=spec.machines[::-1], packages=spec.packages[::-1])
+    assert essence(plan(turned)) == essence(made)
+
+
+@cache
+def other_order(seed: int) -> Matrix:
+    return Matrix(shuffled(matrix().tables, seed))
+
+
+@settings(max_examples=30, deadline=None, derandomize=True)
+@given(spec=specs())
+def test_equal_specs_have_equal_plans_to_the_byte(spec: Spec) -> None:
+    fresh = Matrix(matrix().tables)
+    assert json.dumps(plan_json(make_plan(replace(spec), fresh))) == json.dumps(plan_json(plan(spec)))
+
+
+SCRIPT = """
+import json, sys
+from cudaenv.model.plan_json import plan_json
+from tests.support.planning import machine, plan_for
+for pins in (["torch>2.14.1,<2.15,!=2.13.0"], ["torchvision>=0.20,<0.29,!=0.25", "torchaudio"], ["torch<2.0,>=2.5"]):
+    print(json.dumps(plan_json(plan_for(machine("a", ["P100"]), machine("b", ["B200"]), packages=pins))))
+"""
+
+
+def test_a_plan_is_the_same_in_every_process() -> None:
+    outputs = {
+        subprocess.run(
+            [sys.executable, "-c", SCRIPT],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            cwd=ROOT,
+            capture_output=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2", "3")
+    }
+    assert len(outputs) == 1
