@@ -41,8 +41,11 @@ def wheels_to_read(locked: LockedEnvironment) -> tuple[LockedWheel, ...]:
     return tuple(
         wheel
         for wheel in locked.wheels
-        if wheel.name in {"torch", "cuda-toolkit"}
-        or not (wheel.is_pure or wheel.name.startswith("nvidia-") or wheel.name == "triton")
+        if SHA256.fullmatch(wheel.sha256)
+        and (
+            wheel.name in {"torch", "cuda-toolkit"}
+            or not (wheel.is_pure or wheel.name.startswith("nvidia-") or wheel.name == "triton")
+        )
     )
 
 
@@ -166,15 +169,19 @@ def own_pins(evidence: Evidence) -> Iterator[str]:
 
 
 def libraries(evidence: Evidence) -> Iterator[str]:
-    """Compiled packages that go with torch are linked to the planned CUDA major."""
+    """Compiled packages that go with torch are linked to the planned CUDA major, or to none.
+
+    A wheel that is linked to several carries a library for each and picks one when it is imported.
+    """
     planned = evidence.environment.cuda
     for wheel in evidence.locked.wheels:
-        majors = evidence.facts[wheel.file_name].cudart if wheel.file_name in evidence.facts else ()
-        wrong = [major for major in majors if planned is None or major != planned.major]
-        if wrong:
+        majors = _facts(evidence, wheel).cudart
+        fits = planned.major in majors if planned else wheel.name not in evidence.family
+        if majors and not fits:
             wanted = f"CUDA {planned.major}" if planned else "a CPU build"
-            found = f"`{wheel.name}` {wheel.version} is linked to CUDA {wrong[0]} (libcudart)"
-            yield f"{found}, planned is {wanted}"
+            found = " and ".join(str(major) for major in majors)
+            linked = f"`{wheel.name}` {wheel.version} is linked to CUDA {found} (libcudart)"
+            yield f"{linked}, planned is {wanted}"
 
 
 def _facts(evidence: Evidence, wheel: LockedWheel) -> WheelFacts:

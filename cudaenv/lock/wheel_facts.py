@@ -127,11 +127,13 @@ def linked_majors(members: Iterable[Member], needed: Callable[[Member], Iterable
 
     `needed` reads the DT_NEEDED names of a member. One library that names libcudart settles it, as
     all of one build are linked alike; after that only those are read whose file names speak of
-    other majors (bitsandbytes carries a library for each CUDA release line).
+    other majors (bitsandbytes carries a library for each CUDA release line). A wheel that carries
+    libcudart itself, as those of torch up to 1.12 do, needs no reading.
     """
-    found: set[int] = set()
+    everything = list(members)
+    found = set(cudart_majors(PurePosixPath(member.name).name for member in everything))
     labels = {""}
-    for member in libraries(members):
+    for member in libraries(everything):
         if found and member.label in labels:
             continue
         majors = cudart_majors(needed(member))

@@ -5,17 +5,16 @@ from __future__ import annotations
 from cudaenv.errors import FetchError
 from cudaenv.lock.mirrors import Mirrors
 from cudaenv.lock.pylock import LockedWheel
-from cudaenv.system.http import Client
 from cudaenv.workflow.locking import Locked
 from cudaenv.workflow.parallel import side_by_side
 from cudaenv.workflow.project import Project
+from cudaenv.workflow.verifying import client_for
 
 
 def download_sizes(project: Project, locked: Locked) -> list[int | None]:
     """Bytes to download for each environment; None where one file's length is not to be had."""
     mirrors = Mirrors.of(project.matrix.tables.indexes, project.options.get("indexes", {}))
     wheels = {wheel.url: wheel for lock in locked.environments for wheel in lock.wheels}
-    client = Client()
 
     def size(wheel: LockedWheel) -> int | None:
         if wheel.size is not None:
@@ -25,7 +24,8 @@ def download_sizes(project: Project, locked: Locked) -> list[int | None]:
         except FetchError:
             return None
 
-    sizes = dict(zip(wheels, side_by_side(size, list(wheels.values())), strict=True))
+    with client_for(project, locked.plan, mirrors) as client:
+        sizes = dict(zip(wheels, side_by_side(size, list(wheels.values())), strict=True))
     totals = []
     for lock in locked.environments:
         known = [sizes[wheel.url] for wheel in lock.wheels]

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from cudaenv.errors import ToolError
 from cudaenv.lock.mirrors import Mirrors
 from cudaenv.lock.pylock import LockedEnvironment, LockedWheel
+from cudaenv.lock.resolution import index_name
 from cudaenv.lock.verify import Evidence, needs_library, verify, wheels_to_read
 from cudaenv.lock.wheel_facts import WheelFacts
 from cudaenv.model.plan import Plan
+from cudaenv.system.credentials import index_credentials
 from cudaenv.system.files import cache_folder
 from cudaenv.system.http import Client
 from cudaenv.system.wheels import read_wheel_facts
@@ -23,7 +25,7 @@ def verify_locks(project: Project, plan: Plan, locked: Sequence[LockedEnvironmen
     Metadata and, where only it can tell, compiled code of wheels is read by ranges and remembered.
     """
     wheels = {wheel.file_name: wheel for lock in locked for wheel in wheels_to_read(lock)}
-    facts = _read_facts(project, tuple(wheels.values()), mirrors)
+    facts = _read_facts(project, plan, tuple(wheels.values()), mirrors)
     problems = [
         f"{environment.name}: {problem}"
         for environment, lock in zip(plan.environments, locked, strict=True)
@@ -45,8 +47,9 @@ def verify_locks(project: Project, plan: Plan, locked: Sequence[LockedEnvironmen
         )
 
 
-def _read_facts(project: Project, wheels: Sequence[LockedWheel], mirrors: Mirrors) -> dict[str, WheelFacts]:
-    client = Client()
+def _read_facts(
+    project: Project, plan: Plan, wheels: Sequence[LockedWheel], mirrors: Mirrors
+) -> dict[str, WheelFacts]:
     cache = cache_folder(project.environ)
     family = project.matrix.family
 
@@ -57,5 +60,19 @@ def _read_facts(project: Project, wheels: Sequence[LockedWheel], mirrors: Mirror
             facts = read_wheel_facts(url, wheel.sha256, client, cache, want_cudart=True)
         return facts
 
-    found = side_by_side(one, wheels)
+    with client_for(project, plan, mirrors) as client:
+        found = side_by_side(one, wheels)
     return {wheel.file_name: facts for wheel, facts in zip(wheels, found, strict=True)}
+
+
+def client_for(project: Project, plan: Plan, mirrors: Mirrors) -> Client:
+    """A client that has the credentials of the plan's indexes; close it after use."""
+    indexes = {
+        index_name(package): mirrors.to_fetch(package.index_url)
+        for environment in plan.environments
+        for package in environment.packages
+        if package.index_url
+    }
+    if mirrors.default:
+        indexes["default"] = mirrors.default
+    return Client(credentials=index_credentials(project.environ, indexes))
