@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
+from cudaenv.model.machine import Platform
 from cudaenv.model.versions import ComputeCapability
 
 _PACKAGING: Final = re.compile(
@@ -73,6 +74,7 @@ class GpuRow:
     line: str
     source: str
     basis: str
+    platform: Platform | None = None
     note: str = ""
 
 

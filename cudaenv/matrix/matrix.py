@@ -129,7 +129,9 @@ class Matrix:
         found = self.gpus.find(text)
         capabilities = {row.capability for row in found}
         if len(capabilities) == 1:
-            return Gpu(name=text, capability=found[0].capability)
+            platforms = {row.platform for row in found}
+            platform = platforms.pop() if len(platforms) == 1 else None
+            return Gpu(name=text, capability=found[0].capability, platform=platform)
         if capabilities:
             names = ", ".join(f"`{row.product}` ({row.capability})" for row in found)
             raise ValueError(

@@ -57,7 +57,8 @@ class Fact(Generic[T]):
 class Gpu:
     """One GPU, or several of one kind. `name` is as the user or the driver spells it.
 
-    Who gives only a compute capability has that as the name.
+    Who gives only a compute capability has that as the name. `platform` is the only one whose machines
+    have such a GPU, where there is one (a Grace host, a Jetson board).
     """
 
     name: str
@@ -66,6 +67,7 @@ class Gpu:
     count: int = 1
     mig: bool = False
     origin: str = ""
+    platform: Platform | None = None
 
     @property
     def label(self) -> str:

@@ -264,10 +264,12 @@ def _machine(section: Section, index: int, known: Known) -> Machine:
         value = section.parsed(key, parse)
         return None if value is None else Fact(value, section.at(key))
 
+    gpus = _gpus(section, known)
+    implied = next((Fact(gpu.platform, section.at("gpu")) for gpu in gpus or () if gpu.platform), None)
     return Machine(
         name=name,
-        platform=fact("platform", parse_platform),
-        gpus=_gpus(section, known),
+        platform=fact("platform", parse_platform) or implied,
+        gpus=gpus,
         driver=fact("driver", DriverVersion.parse),
         driver_api=fact("driver-api", CudaVersion.parse_driver_api),
         glibc=fact("glibc", GlibcVersion.parse),

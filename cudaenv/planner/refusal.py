@@ -56,10 +56,12 @@ def _sentence(texts: list[str]) -> str:
 def minimal_conflict(problem: Problem) -> tuple[Statement, ...]:
     """Statements that exclude each other, of which none can be taken back without making a plan.
 
-    One statement after the other is taken back; it stays out if the rest still has no plan.
+    One statement after the other is taken back; it stays out if the rest still has no plan. `cuda =
+    "cpu"` comes last: it is the one statement that makes plans possible, where no GPU has to be served.
     """
     kept = list(statements(problem.spec, frozenset(problem.requests)))
-    for statement in list(kept):
+    is_cpu = problem.spec.cuda.is_cpu
+    for statement in sorted(kept, key=lambda item: is_cpu and item.subject == "cuda"):
         others = [other for other in kept if other is not statement]
         if not is_plannable(_only(problem, tuple(others))):
             kept = others

@@ -13,7 +13,7 @@ from cudaenv.model.spec_reader import parse_package
 from cudaenv.model.stamp import is_untouched, stamped
 from cudaenv.planner.plan import make_plan
 from cudaenv.system.files import write_together
-from cudaenv.workflow.project import Project, with_machines
+from cudaenv.workflow.project import RECORDED, STATED, Project, with_machines
 
 
 class Refused(NoPlanError):
@@ -37,10 +37,15 @@ def read_lock(project: Project) -> LockDocument | None:
 
 
 def plan_project(project: Project, document: LockDocument | None = None) -> tuple[Plan, Spec, str]:
-    """Plan what the spec asks for. Machines it does not state come from a lock, or are detected."""
-    recorded = document.planned_machines() if document else None
+    """Plan what the spec asks for.
+
+    Machines that it never stated come from a lock where there is one, whoever runs this; else they
+    are detected.
+    """
+    is_unstated = document is not None and document.machines_from != STATED
+    recorded = document.planned_machines() if document and is_unstated else None
     spec, machines_from = with_machines(project, recorded)
-    if document is not None and machines_from == "the lock":
+    if document is not None and machines_from == RECORDED:
         machines_from = document.machines_from
     if document is not None:
         spec = with_brought_in(spec, document.brought_in)

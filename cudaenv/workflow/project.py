@@ -19,6 +19,7 @@ from cudaenv.system.files import data_folder, finish_moves, read_folder, read_if
 SPEC_NAME = "cudaenv.toml"
 PYPROJECT = "pyproject.toml"
 STATED = "the spec"
+RECORDED = "the lock"
 COMMAND_LINE_MACHINE = "the machine"
 
 
@@ -112,9 +113,9 @@ def with_machines(project: Project, recorded: tuple[Machine, ...] | None = None)
     """
     spec = project.spec
     if spec.machines:
-        return spec, STATED
-    if recorded:
-        return replace(spec, machines=recorded), "the lock"
+        return spec, "the command line" if "machine" in project.options else STATED
+    if recorded is not None:
+        return replace(spec, machines=recorded), RECORDED
     machine = detected(project)
     platform = machine.platform.value if machine.platform else Platform.LINUX_64
     if spec.platforms and platform not in spec.platforms:

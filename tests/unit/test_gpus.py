@@ -13,11 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cudaenv.matrix.gpus import GpuRow, GpuTable
+from cudaenv.model.machine import Platform
 from cudaenv.model.versions import ComputeCapability
 
 FILE = Path(__file__).parents[2] / "matrix" / "gpus.yaml"
 DOCUMENT: dict[str, Any] = yaml.safe_load(FILE.read_text(encoding="utf-8"))
-COLUMNS = ("product", "cc", "line", "source", "basis", "note")
+COLUMNS = ("product", "cc", "line", "platform", "source", "basis", "note")
+OPTIONAL = {"platform", "note"}
 LINES = {"data center", "GeForce", "Titan", "workstation", "Jetson", "laptop-only"}
 
 
@@ -28,6 +30,7 @@ def gpu_row(raw: dict[str, str]) -> GpuRow:
         line=raw["line"],
         source=raw["source"],
         basis=raw["basis"],
+        platform=Platform(raw["platform"]) if "platform" in raw else None,
         note=raw.get("note", ""),
     )
 
@@ -439,8 +442,8 @@ def test_rows_are_sorted_and_unique() -> None:
 
 def test_rows_have_the_columns_in_order_and_quoted_texts() -> None:
     for raw in DOCUMENT["rows"]:
-        assert tuple(raw) == COLUMNS[: len(raw)]
-        assert len(raw) >= len(COLUMNS) - 1
+        assert tuple(raw) == tuple(column for column in COLUMNS if column in raw)
+        assert set(raw) >= set(COLUMNS) - OPTIONAL
         assert all(isinstance(value, str) and value for value in raw.values())
 
 
@@ -451,7 +454,8 @@ def test_every_row_is_one_line_as_the_file_writes_it() -> None:
 
 
 def test_every_row_names_a_source_and_every_source_is_used() -> None:
-    assert {row.source for row in TABLE.rows} == set(DOCUMENT["sources"])
+    in_notes = {name for row in TABLE.rows for name in re.findall(r"source ([\w-]+)", row.note)}
+    assert {row.source for row in TABLE.rows} | in_notes == set(DOCUMENT["sources"])
     for source in DOCUMENT["sources"].values():
         assert set(source) == {"url", "says", "read"}
 
@@ -490,3 +494,10 @@ def test_no_words_in_any_order_break_the_search(words: list[str]) -> None:
     for row in TABLE.find(" ".join(words)):
         numbers = {word for word in words if word.isdigit()}
         assert numbers <= set(row.product.replace("M", " ").split())
+
+
+def test_arm_only_products_say_their_platform() -> None:
+    arm = {row.product for row in TABLE.rows if row.platform is not None}
+    assert {"GH200", "GB200", "GB300", "GB10", "DGX Spark"} <= arm
+    assert {row.product for row in TABLE.rows if row.line == "Jetson"} <= arm
+    assert {"H100", "RTX 5090"}.isdisjoint(arm)

@@ -48,6 +48,7 @@ def table(name: str) -> list[Row]:
     return rows
 
 
+@cache
 def numbers(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in text.split("."))
 
@@ -121,6 +122,22 @@ def runs(row: Row, host: Host) -> bool:
     )
 
 
+def possible(host: Host) -> list[Row]:
+    """All CUDA builds that run on a machine; builds alike in all that counts are asked once."""
+    return [row for alike in ALIKE for row in alike if runs(alike[0], host)]
+
+
+def by_what_counts() -> list[list[Row]]:
+    found: dict[tuple[str | None, ...], list[Row]] = {}
+    for row in GPU_BUILDS:
+        key = tuple(row.get(column) for column in ("platform", "variant", "sms", "ptx", "glibc"))
+        found.setdefault(key, []).append(row)
+    return list(found.values())
+
+
+ALIKE = by_what_counts()
+
+
 def chosen(plan: Plan) -> list[Row]:
     """The rows of the builds that a plan chose."""
     found = []
@@ -153,11 +170,13 @@ DRIVERS = (
 GLIBCS = ("2.17", "2.27", "2.28", "2.35")
 PLATFORMS = ("linux-64", "linux-aarch64", "win-64")
 PINS = (
-    "torch==2.15.0", "torch>=2.15", "torch<2.9", "torch==2.5.1", "torch>=2.0,<2.1", "torch==1.13.1", "torch~=2.8.0",
+    "torch==2.15.0", "torch>=2.15", "torch<2.9", "torch==2.5.1", "torch>=2.0,<2.1", "torch==1.13.1",
+    "torch~=2.8.0",
     "torch!=2.15.0", "torch==2.14.1+cu126", "torch==2.9.7", "torch>=2.16", "torchvision", "torchvision>=0.29",
-    "torchvision==0.29.1", "torchvision<0.24", "torchaudio", "torchaudio==2.11.0", "triton", "triton==3.4.0", "numpy",
-    "torch<2.12 ; python_version<'3.12'", "torchvision==0.20.0 ; sys_platform=='win32'",
+    "torchvision==0.29.1", "torchvision<0.24", "torchaudio", "torchaudio==2.11.0", "triton", "triton==3.4.0",
+    "numpy", "torch<2.12 ; python_version<'3.12'", "torchvision==0.20.0 ; sys_platform=='win32'",
 )  # fmt: skip
+RELEASES = ("1.10.0", "1.13.1", "2.0.1", "2.2.2", "2.5.1", "2.8.0", "2.9.0", "2.12.1", "2.14.1", "2.15.0")
 PYTHONS = ("3.8", "3.10", "3.12", "3.14", "3.15", ">=3.11", ">=3.9,<3.12")
 CUDAS = ("cpu", "11.8", "12.8", "13.0", ">=12.6,<13", "10.1")
 
@@ -226,13 +245,13 @@ def test_a_plan_is_the_newest_torch_that_runs_and_a_refusal_means_that_none_does
     for gpu in GPUS if platform == "linux-64" else ("6.1", "8.0", "9.0", "11.0", "12.1"):
         for driver in driver_pool()[:: 1 if platform == "linux-64" else 2]:
             host = Host((gpu,), driver, platform)
-            possible = [row for row in GPU_BUILDS if runs(row, host)]
+            found = possible(host)
             made = plan_for(host.machine())
             rows = chosen(made)
             refused += made.refusal is not None
-            assert bool(rows) == bool(possible), host
+            assert bool(rows) == bool(found), host
             assert all(runs(row, host) for row in rows), host
-            assert not possible or [numbers(row["version"]) for row in rows] == [newest(possible)], host
+            assert not found or [numbers(row["version"]) for row in rows] == [newest(found)], host
     assert refused > 5
 
 
@@ -242,20 +261,20 @@ def test_every_gpu_gets_the_newest_torch_with_its_code_whatever_the_glibc(capabi
         for glibc in ("", *GLIBCS):
             for driver in ("", "450.80.02", "525.60.13", "580.65.06", "595.71.05"):
                 host = Host((capability,), driver, platform, glibc)
-                possible = [row for row in GPU_BUILDS if runs(row, host)]
+                found = possible(host)
                 rows = chosen(plan_for(host.machine()))
-                assert bool(rows) == bool(possible), host
+                assert bool(rows) == bool(found), host
                 assert all(runs(row, host) for row in rows), host
-                assert not possible or numbers(rows[0]["version"]) == newest(possible), host
+                assert not found or numbers(rows[0]["version"]) == newest(found), host
 
 
 def test_under_wsl_windows_floors_decide() -> None:
     for driver in driver_pool():
         host = Host(("8.6",), driver, "linux-64", wsl=True)
-        possible = [row for row in GPU_BUILDS if runs(row, host)]
+        found = possible(host)
         rows = chosen(plan_for(host.machine()))
-        assert bool(rows) == bool(possible), host
-        assert not possible or numbers(rows[0]["version"]) == newest(possible), host
+        assert bool(rows) == bool(found), host
+        assert not found or numbers(rows[0]["version"]) == newest(found), host
 
 
 @pytest.mark.parametrize(
@@ -263,17 +282,17 @@ def test_under_wsl_windows_floors_decide() -> None:
 )
 def test_a_python_gets_the_newest_torch_that_has_wheels_for_it(python: str) -> None:
     for platform in PLATFORMS:
-        for release in ("", *sorted({row["version"] for row in BUILDS})):
+        for release in ("", *RELEASES):
             host = Host(platform=platform)
-            possible = [
+            found = [
                 row
-                for row in GPU_BUILDS
-                if runs(row, host) and python in row["pythons"].split() and release in {"", row["version"]}
+                for row in possible(host)
+                if python in row["pythons"].split() and release in {"", row["version"]}
             ]
             pins = [f"torch=={release}"] if release else []
             rows = chosen(plan_for(host.machine(), packages=pins, python=python))
-            assert bool(rows) == bool(possible), (platform, release)
-            assert not possible or numbers(rows[0]["version"]) == newest(possible), (platform, release)
+            assert bool(rows) == bool(found), (platform, release)
+            assert not found or numbers(rows[0]["version"]) == newest(found), (platform, release)
 
 
 def test_every_build_of_the_matrix_can_be_asked_for() -> None:
@@ -313,7 +332,7 @@ def test_a_newer_driver_never_gives_an_older_torch(gpu: str, platform: str) -> N
     assert all(older <= newer for older, newer in pairwise(made)), made
 
 
-@settings(max_examples=80, deadline=None, derandomize=True)
+@settings(max_examples=40, deadline=None, derandomize=True)
 @given(found=st.lists(hosts, min_size=1, max_size=5), place=st.integers(0, 4), data=st.data())
 def test_a_newer_driver_in_a_fleet_never_loses_a_plan_or_adds_an_environment(
     found: list[Host], place: int, data: st.DataObject
@@ -331,7 +350,7 @@ def test_a_newer_driver_in_a_fleet_never_loses_a_plan_or_adds_an_environment(
 # Fleets.
 
 
-@settings(max_examples=80, deadline=None, derandomize=True)
+@settings(max_examples=40, deadline=None, derandomize=True)
 @given(found=st.lists(hosts, min_size=1, max_size=5), one_more=hosts)
 def test_one_more_machine_never_takes_an_environment_away(found: list[Host], one_more: Host) -> None:
     fewer, more = plan_for(*fleet_of(found)), plan_for(*fleet_of([*found, one_more]))
@@ -350,7 +369,7 @@ def fewest(sets: set[frozenset[int]], count: int) -> int:
     )
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=60, deadline=None, derandomize=True)
 @given(found=st.lists(hosts, min_size=1, max_size=6))
 def test_a_fleet_gets_the_fewest_environments_each_of_which_runs_on_its_machines(found: list[Host]) -> None:
     covers = {frozenset(i for i, host in enumerate(found) if runs(row, host)) for row in GPU_BUILDS}
@@ -387,20 +406,9 @@ def test_a_thousand_machines_of_24_kinds_are_planned_in_seconds() -> None:
 
 def without(spec: Spec, text: str) -> Spec:
     """A spec without one of the statements that a refusal quotes."""
-    if match := re.fullmatch(r"python `(.*)`", text):
-        assert spec.python is not None
-        assert spec.python.text == match[1]
-        return replace(spec, python=None)
-    if re.fullmatch(r"cuda `.*`", text):
-        return replace(spec, cuda=CudaRequest("any"))
-    if re.fullmatch(r"provider `.*`", text):
-        return replace(spec, provider=Provider.AUTO)
-    if match := re.fullmatch(r"driver (?:API version )?\S+ on `(.*)`", text):
-        return on(spec, match[1], driver=None, driver_api=None)
-    if match := re.fullmatch(r"glibc \S+ on `(.*)`", text):
-        return on(spec, match[1], glibc=None)
-    if match := re.fullmatch(r".+ in `(.*)`", text):
-        return on(spec, match[1], gpus=None)
+    for pattern, take_back in TAKE_BACK.items():
+        if match := re.fullmatch(pattern, text):
+            return take_back(spec, match)
     left = tuple(item for item in spec.packages if f"`{item.requirement}`" != text)
     assert len(left) < len(spec.packages), text
     return replace(spec, packages=left)
@@ -411,6 +419,18 @@ def on(spec: Spec, name: str, **facts: Any) -> Spec:
     assert name in {item.name for item in spec.machines}
     machines = tuple(replace(item, **facts) if item.name == name else item for item in spec.machines)
     return replace(spec, machines=machines)
+
+
+TAKE_BACK: dict[str, Callable[[Spec, re.Match[str]], Spec]] = {
+    r"python `.*`": lambda spec, _: replace(spec, python=None),
+    r"cuda `.*`": lambda spec, _: replace(spec, cuda=CudaRequest("any")),
+    r"provider `.*`": lambda spec, _: replace(spec, provider=Provider.AUTO),
+    r"driver (?:API version )?\S+ on `(.*)`": lambda spec, match: on(
+        spec, match[1], driver=None, driver_api=None
+    ),
+    r"glibc \S+ on `(.*)`": lambda spec, match: on(spec, match[1], glibc=None),
+    r"[^`].* in `(.*)`": lambda spec, match: on(spec, match[1], gpus=None),
+}
 
 
 def is_known(request: PackageRequest) -> bool:
@@ -434,15 +454,16 @@ def statements(spec: Spec) -> Iterator[str]:
             yield f"glibc {item.glibc.value} on `{item.name}`"
 
 
-@settings(max_examples=120, deadline=None, derandomize=True)
+@settings(max_examples=50, deadline=None, derandomize=True)
 @given(spec=specs())
 def test_taking_a_statement_back_never_turns_a_plan_into_a_refusal(spec: Spec) -> None:
+    """All but `cuda = "cpu"`: without it the GPUs count, and that is more to ask."""
     assume(validated(plan(spec)).refusal is None)
-    for text in dict.fromkeys(statements(spec)):
+    for text in set(statements(spec)) - {"cuda `cpu`"}:
         assert plan(without(spec, text)).refusal is None, text
 
 
-@settings(max_examples=250, deadline=None, derandomize=True)
+@settings(max_examples=60, deadline=None, derandomize=True)
 @given(spec=specs())
 def test_a_conflict_has_no_plan_and_has_one_without_any_of_its_statements(spec: Spec) -> None:
     refusal = validated(plan(spec)).refusal
@@ -493,7 +514,7 @@ def replayed(spec: Spec, change: str) -> Spec:
     return apply(spec, match)
 
 
-@settings(max_examples=250, deadline=None, derandomize=True)
+@settings(max_examples=60, deadline=None, derandomize=True)
 @given(spec=specs())
 def test_every_remedy_makes_the_plan_that_it_promises(spec: Spec) -> None:
     refusal = plan(spec).refusal
@@ -518,11 +539,11 @@ def test_a_refused_gpu_is_told_the_nearest_release_that_has_its_code(gpu: str, p
         return
     (first, *_) = refusal.remedies
     release = first.change.split()[1]
-    asked = pin.split("=")[-1]
-    possible = {row["version"] for row in GPU_BUILDS if runs(row, host)}
+    asked = pin.rpartition("=")[2]
+    versions = {row["version"] for row in possible(host)}
     between = sorted((numbers(release), numbers(asked)))
-    nearer = {text for text in possible if between[0] < numbers(text) < between[1]}
-    assert release in possible
+    nearer = {text for text in versions if between[0] < numbers(text) < between[1]}
+    assert release in versions
     assert nearer == set()
 
 
@@ -542,11 +563,11 @@ def shuffled(tables: Tables, seed: int) -> Tables:
         toolkits=mixed(tables.toolkits),
         architectures=mixed(tables.architectures),
         torch=mixed(tables.torch),
-        companions={name: mixed(rows) for name, rows in reversed(tables.companions.items())},
+        companions={name: mixed(rows) for name, rows in reversed(list(tables.companions.items()))},
     )
 
 
-@settings(max_examples=80, deadline=None, derandomize=True)
+@settings(max_examples=30, deadline=None, derandomize=True)
 @given(spec=specs(), seed=st.integers(0, 3))
 def test_the_order_of_rows_machines_and_packages_says_nothing(spec: Spec, seed: int) -> None:
     made = plan(spec)
@@ -560,7 +581,7 @@ def other_order(seed: int) -> Matrix:
     return Matrix(shuffled(matrix().tables, seed))
 
 
-@settings(max_examples=30, deadline=None, derandomize=True)
+@settings(max_examples=12, deadline=None, derandomize=True)
 @given(spec=specs())
 def test_equal_specs_have_equal_plans_to_the_byte(spec: Spec) -> None:
     fresh = Matrix(matrix().tables)
@@ -571,7 +592,7 @@ SCRIPT = """
 import json, sys
 from cudaenv.model.plan_json import plan_json
 from tests.support.planning import machine, plan_for
-for pins in (["torch>2.14.1,<2.15,!=2.13.0"], ["torchvision>=0.20,<0.29,!=0.25", "torchaudio"], ["torch<2.0,>=2.5"]):
+for pins in (["torch>2.14.1,<2.15,!=2.13.0"], ["torchvision>=0.20,<0.29,!=0.25"], ["torch<2.0,>=2.5"]):
     print(json.dumps(plan_json(plan_for(machine("a", ["P100"]), machine("b", ["B200"]), packages=pins))))
 """
 
