@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
 from timing import report, run, side_by_side
@@ -56,6 +57,11 @@ def compile_once(folder: Path, requirement: str, platform: str) -> float:
     return run(arguments, cwd=folder, env=uv_environment(os.environ, folder / "uv.toml"))
 
 
+def compile_in_turn(folder: Path, requirement: str, platforms: tuple[str, ...]) -> float:
+    """Seconds for one resolution after the other."""
+    return sum(compile_once(folder, requirement, platform) for platform in platforms)
+
+
 def main() -> None:
     """Print both comparisons."""
     with tempfile.TemporaryDirectory() as folder:
@@ -65,10 +71,8 @@ def main() -> None:
             peer.mkdir()
             (ours / "cudaenv.toml").write_text(spec)
             figures = side_by_side(
-                lambda ours=ours: run([sys.executable, "-c", LOCK], cwd=ours),
-                lambda peer=peer, platforms=platforms: sum(
-                    compile_once(peer, "torch==2.15.0", platform) for platform in platforms
-                ),
+                partial(run, [sys.executable, "-c", LOCK], cwd=ours),
+                partial(compile_in_turn, peer, "torch==2.15.0", platforms),
                 RUNS,
             )
             report(f"cudaenv lock, {name}", f"uv pip compile, {len(platforms)} in turn", figures)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
 from timing import report, run, side_by_side
@@ -24,9 +25,7 @@ def main() -> None:
         for name, arguments in OURS.items():
             code = "import sys; from cudaenv.cli.main import run; run(sys.argv[1:])"
             command = [sys.executable, "-c", code, *arguments]
-            figures = side_by_side(
-                lambda command=command: run(command, cwd=place), lambda: run(PEER, cwd=place), RUNS
-            )
+            figures = side_by_side(partial(run, command, cwd=place), partial(run, PEER, cwd=place), RUNS)
             report(name, "import click, yaml", figures)
 
 

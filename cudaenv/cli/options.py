@@ -53,6 +53,12 @@ _SPEC_OPTIONS = (
         metavar="REQUIREMENT",
         help='A package, "torch>=2.8" or "diffusers"; may be repeated.',
     ),
+    click.option(
+        "--index",
+        multiple=True,
+        metavar="NAME=URL",
+        help="A mirror, pytorch=URL, or another default index, default=URL; may be repeated.",
+    ),
 )
 
 
@@ -116,7 +122,17 @@ def _options(given: dict[str, Any]) -> dict[str, Any]:
         found["machine"] = [{"name": COMMAND_LINE_MACHINE, **machine}]
     if given.get("package"):
         found["packages"] = dict(_package(text) for text in given["package"])
+    if given.get("index"):
+        found["indexes"] = dict(_index(text) for text in given["index"])
     return found
+
+
+def _index(text: str) -> tuple[str, str]:
+    """Split `pytorch=https://mirror.example/whl` into a key and a value of `[indexes]`."""
+    name, is_split, url = text.partition("=")
+    if not is_split:
+        raise click.BadParameter(f"a name and a URL, NAME=URL: {text!r}", param_hint="--index")
+    return name, url
 
 
 def _package(text: str) -> tuple[str, str]:

@@ -64,7 +64,7 @@ class LockDocument:
             raise SpecError(f"`{NAME}` cannot be read", [f"machines: {error}"], HINT) from error
 
 
-HINT = "`cudaenv lock` writes it anew"
+HINT = "Put it right, or make it anew with `cudaenv lock --upgrade`"
 
 
 def make_document(

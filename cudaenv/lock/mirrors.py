@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from cudaenv.matrix.tables import Index
 
@@ -65,8 +64,3 @@ class Mirrors:
 
 def _prefix(url: str) -> str:
     return url.split("{variant}", maxsplit=1)[0]
-
-
-def is_loopback(url: str) -> bool:
-    """Whether a URL stays on this machine."""
-    return urlsplit(url).hostname in {"127.0.0.1", "localhost", "::1"}

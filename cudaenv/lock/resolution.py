@@ -9,7 +9,7 @@ import tomli_w
 from cudaenv.lock.mirrors import Mirrors
 from cudaenv.matrix.tables import DEFAULT_INDEX
 from cudaenv.model.machine import Platform
-from cudaenv.model.plan import Environment, PlannedPackage
+from cudaenv.model.plan import Environment
 from cudaenv.model.versions import GlibcVersion
 
 UV_GLIBC = (17, 28, *range(31, 41))
@@ -50,7 +50,7 @@ def resolution(environment: Environment, mirrors: Mirrors) -> Resolution:
 
 def _project(environment: Environment, mirrors: Mirrors) -> dict[str, object]:
     placed = [package for package in environment.packages if package.index != DEFAULT_INDEX]
-    indexes = {index_name(package): mirrors.to_fetch(package.index_url) for package in placed}
+    indexes = {package.index_name: mirrors.to_fetch(package.index_url) for package in placed}
     return {
         "project": {
             "name": "environment",
@@ -63,7 +63,7 @@ def _project(environment: Environment, mirrors: Mirrors) -> dict[str, object]:
         },
         "tool": {
             "uv": {
-                "sources": {package.name: {"index": index_name(package)} for package in placed},
+                "sources": {package.name: {"index": package.index_name} for package in placed},
                 "index": [
                     {"name": name, "url": url, "explicit": True} for name, url in sorted(indexes.items())
                 ],
@@ -75,11 +75,6 @@ def _project(environment: Environment, mirrors: Mirrors) -> dict[str, object]:
 def _config(mirrors: Mirrors) -> dict[str, object]:
     default = [{"name": "default", "url": mirrors.default, "default": True}] if mirrors.default else []
     return {"index-strategy": "first-index", **({"index": default} if default else {})}
-
-
-def index_name(package: PlannedPackage) -> str:
-    """The name by which uv knows a package's index, and its credentials (`UV_INDEX_<NAME>_USERNAME`)."""
-    return f"{package.index}-{package.variant}"
 
 
 def uv_platform(platform: Platform, glibc: GlibcVersion | None) -> str:

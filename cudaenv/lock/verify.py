@@ -11,10 +11,11 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from cudaenv.lock.mirrors import Mirrors, is_loopback
+from cudaenv.lock.mirrors import Mirrors
 from cudaenv.lock.pylock import LockedEnvironment, LockedWheel
 from cudaenv.lock.wheel_facts import WheelFacts
 from cudaenv.matrix.tables import DEFAULT_INDEX
+from cudaenv.model.addresses import is_loopback
 from cudaenv.model.plan import Environment
 from cudaenv.model.versions import CudaVersion
 
@@ -95,15 +96,17 @@ def places(evidence: Evidence) -> Iterator[str]:
     for wheel in evidence.locked.wheels:
         package = planned.get(wheel.name)
         place = evidence.mirrors.place_of(wheel.url)
+        url = urlsplit(wheel.url)
+        host = url.hostname or ""
         if package is not None and package.index != DEFAULT_INDEX:
             if not wheel.url.startswith(f"{package.index_url}/"):
                 yield f"`{wheel.name}` comes from {wheel.url}, planned is {package.index_url}"
             continue
         if place is not None:
             yield f"`{wheel.name}` comes from the index `{place.name}`, planned is the default index"
-        elif urlsplit(wheel.url).scheme != "https" and not is_loopback(wheel.url):
+        elif url.scheme != "https" and not is_loopback(host):
             yield f"`{wheel.name}` does not come by https: {wheel.url}"
-        default_hosts.setdefault(urlsplit(wheel.url).hostname or "", wheel.name)
+        default_hosts.setdefault(host, wheel.name)
     if len(default_hosts) > 1:
         places = ", ".join(f"{host} (`{name}`)" for host, name in sorted(default_hosts.items()))
         yield f"the default index serves files from more than one host: {places}"

@@ -90,6 +90,11 @@ class PlannedPackage:
         extras = f"[{','.join(self.extras)}]" if self.extras else ""
         return f"{self.name}{extras}=={self.version}"
 
+    @property
+    def index_name(self) -> str:
+        """The name by which uv knows its index, and its credentials `UV_INDEX_<NAME>_USERNAME`."""
+        return f"{self.index}-{self.variant}"
+
 
 @dataclass(frozen=True, slots=True)
 class Layer:
@@ -166,6 +171,16 @@ class Plan:
     assumptions: tuple[str, ...] = ()
     warnings: tuple[Remark, ...] = ()
     refusal: Refusal | None = None
+
+    @property
+    def indexes(self) -> dict[str, str]:
+        """The canonical URLs of the indexes beside the default one, by the names that uv knows them by."""
+        return {
+            package.index_name: package.index_url
+            for environment in self.environments
+            for package in environment.packages
+            if package.index_url
+        }
 
     def file_name(self, environment: Environment, name: str) -> str:
         """The name of a file of this environment: `pylock.toml`, or `pylock.cu126.toml` among several.

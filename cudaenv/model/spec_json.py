@@ -10,7 +10,10 @@ from cudaenv.model.versions import ComputeCapability, CudaVersion, DriverVersion
 
 
 def spec_json(spec: Spec) -> dict[str, Any]:
-    """What the spec says; its machines are recorded apart. Order of the user's keys does not show."""
+    """What the spec says; its machines are recorded apart. Order of the user's keys does not show.
+
+    Mirrors are left out: they decide where files are fetched from, and not which ones are locked.
+    """
     return {
         "target": spec.target,
         "python": spec.python.text if spec.python else None,
@@ -18,7 +21,7 @@ def spec_json(spec: Spec) -> dict[str, Any]:
         "provider": str(spec.provider),
         "cuda": spec.cuda.text,
         "packages": sorted(package.requirement for package in spec.packages),
-        "indexes": dict(sorted(spec.indexes.items())),
+        "indexes": {name: url for name, url in spec.indexes.items() if name == "default"},
     }
 
 

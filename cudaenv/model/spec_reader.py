@@ -14,6 +14,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
 
 from cudaenv.errors import SpecError
+from cudaenv.model.addresses import is_loopback
 from cudaenv.model.documents import Problems, Section, nearest
 from cudaenv.model.machine import Fact, Gpu, Machine, Platform
 from cudaenv.model.spec import CudaRequest, PackageRequest, Provider, PythonRequest, Spec
@@ -63,7 +64,7 @@ def read_pyproject(data: Mapping[str, Any], origin: str, known: Known) -> Spec:
     top = Section(data, "", problems)
     section, project = top.table("tool").table("cudaenv"), top.table("project")
     section.only(*PYPROJECT_KEYS)
-    packages = (*_project_packages(top, section), *_packages(section))
+    packages = (*_project_packages(top, project, section), *_packages(section))
     spec = _spec(section, known, packages)
     if spec.python is None:
         spec = replace(spec, python=project.parsed("requires-python", PythonRequest.parse))
@@ -140,13 +141,12 @@ def _packages(section: Section) -> tuple[PackageRequest, ...]:
         elif not PACKAGE_KEY.fullmatch(key):
             section.problems.add(section.at(path), "not a package name")
         else:
-            found.append(section.attempt(path, f"{key} {value}", _package_parser(section.at(path), value)))
+            found.append(section.attempt(path, key, _package_parser(section.at(path), value)))
     return tuple(package for package in found if package is not None)
 
 
 def _package_parser(origin: str, value: str) -> Callable[[str], PackageRequest]:
-    def parse(text: str) -> PackageRequest:
-        name = text.split(" ", 1)[0]
+    def parse(name: str) -> PackageRequest:
         try:
             SpecifierSet("" if value.strip() == "*" else value)
         except InvalidSpecifier as error:
@@ -178,9 +178,8 @@ def parse_package(text: str, origin: str) -> PackageRequest:
     )
 
 
-def _project_packages(top: Section, section: Section) -> tuple[PackageRequest, ...]:
-    project, groups = top.table("project"), top.table("dependency-groups")
-    optional = project.table("optional-dependencies")
+def _project_packages(top: Section, project: Section, section: Section) -> tuple[PackageRequest, ...]:
+    optional, groups = project.table("optional-dependencies"), top.table("dependency-groups")
     found = [*_requirements(project, "dependencies")]
     for extra in section.texts("extras") or ():
         if extra not in optional.data:
@@ -306,11 +305,11 @@ def parse_index_url(text: str) -> str:
     `UV_INDEX_<NAME>_USERNAME` and `_PASSWORD`, a keyring or .netrc.
     """
     parts = urlsplit(text)
-    is_local = parts.hostname in {"127.0.0.1", "localhost", "::1"}
-    if not (parts.scheme == "https" or (parts.scheme == "http" and is_local)) or not parts.hostname:
-        raise ValueError(f"not an https URL: {text!r}")
+    is_local = is_loopback(parts.hostname or "")
     if parts.username or parts.password:
         raise ValueError("credentials do not belong in a file; set UV_INDEX_<NAME>_USERNAME and _PASSWORD")
+    if not (parts.scheme == "https" or (parts.scheme == "http" and is_local)) or not parts.hostname:
+        raise ValueError(f"not an https URL: {text!r}")
     if parts.query or parts.fragment or re.search(r"[\s'\"\\`$]", text):
         raise ValueError(f"not a plain URL: {text!r}")
     return text.rstrip("/")

@@ -9,27 +9,45 @@ from typing import Self
 
 
 @dataclass(frozen=True, order=True, slots=True)
-class CudaVersion:
-    """A CUDA release line such as `12.8`; compatibility is promised per line, so it has no patch."""
+class _TwoNumbers:
+    """A version of two numbers, which versions of the same kind compare by."""
 
     major: int
     minor: int
 
     @classmethod
+    def _of(cls, match: re.Match[str] | None, text: str, what: str, example: str) -> Self:
+        """Make it of the two groups that matched in `text`; ValueError if nothing did."""
+        if match is None:
+            raise ValueError(f"not a {what}: {text!r} (expected for example `{example}`)")
+        major, minor = (int(group) for group in match.groups() if group is not None)
+        return cls(major, minor)
+
+    @classmethod
+    def _of_numbers(cls, text: str, what: str, example: str) -> Self:
+        """Read one digit, a point and one or two more; a patch behind them is dropped."""
+        return cls._of(re.fullmatch(r"(\d)\.(\d{1,2})(?:\.\d+)?", text.strip()), text, what, example)
+
+    def __str__(self) -> str:
+        return f"{self.major}.{self.minor}"
+
+
+class CudaVersion(_TwoNumbers):
+    """A CUDA release line such as `12.8`; compatibility is promised per line, so it has no patch."""
+
+    __slots__ = ()
+
+    @classmethod
     def parse(cls, text: str) -> Self:
         """Read `12.8`; a patch (`12.8.1`) is accepted and dropped. ValueError otherwise."""
         match = re.fullmatch(r"(\d{1,2})\.(\d{1,2})(?:\.\d+){0,2}", text.strip())
-        if match is None:
-            raise ValueError(f"not a CUDA release line: {text!r} (expected for example `12.8`)")
-        return cls(int(match[1]), int(match[2]))
+        return cls._of(match, text, "CUDA release line", "12.8")
 
     @classmethod
     def from_variant(cls, variant: str) -> Self:
         """Read the `cu128` of a wheel's local label: the last digit is the minor version."""
         match = re.fullmatch(r"cu(\d{1,2})(\d)", variant)
-        if match is None:
-            raise ValueError(f"not a CUDA variant: {variant!r} (expected for example `cu128`)")
-        return cls(int(match[1]), int(match[2]))
+        return cls._of(match, variant, "CUDA variant", "cu128")
 
     @classmethod
     def from_driver_api(cls, code: int) -> Self:
@@ -53,9 +71,6 @@ class CudaVersion:
     def variant(self) -> str:
         """The name PyTorch gives to builds of this release line, for example `cu128`."""
         return f"cu{self.major}{self.minor}"
-
-    def __str__(self) -> str:
-        return f"{self.major}.{self.minor}"
 
 
 @total_ordering
@@ -100,69 +115,45 @@ class DriverVersion:
         return self.text
 
 
-@dataclass(frozen=True, order=True, slots=True)
-class ComputeCapability:
+class ComputeCapability(_TwoNumbers):
     """What a GPU can run, such as `8.9`; an SM architecture of compiled code has the same numbers."""
 
-    major: int
-    minor: int
+    __slots__ = ()
 
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read `8.9`, `12.0`, `sm_89` or `sm_120`. ValueError otherwise."""
         match = re.fullmatch(r"(\d{1,2})\.(\d)|sm_(\d{1,2})(\d)", text.strip())
-        if match is None:
-            raise ValueError(f"not a compute capability: {text!r} (expected for example `8.9`)")
-        major, minor = (match[1], match[2]) if match[1] else (match[3], match[4])
-        return cls(int(major), int(minor))
+        return cls._of(match, text, "compute capability", "8.9")
 
     @property
     def sm(self) -> str:
         """The name of machine code for it, for example `sm_89`."""
         return f"sm_{self.major}{self.minor}"
 
-    def __str__(self) -> str:
-        return f"{self.major}.{self.minor}"
 
-
-@dataclass(frozen=True, order=True, slots=True)
-class PythonVersion:
+class PythonVersion(_TwoNumbers):
     """A Python release line such as `3.12`; wheels are built per line."""
 
-    major: int
-    minor: int
+    __slots__ = ()
 
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read `3.12` or `3.12.4` (the patch is dropped). ValueError otherwise."""
-        match = re.fullmatch(r"(\d)\.(\d{1,2})(?:\.\d+)?", text.strip())
-        if match is None:
-            raise ValueError(f"not a Python version: {text!r} (expected for example `3.12`)")
-        return cls(int(match[1]), int(match[2]))
+        return cls._of_numbers(text, "Python version", "3.12")
 
     @property
     def tag(self) -> str:
         """The interpreter tag of CPython wheels, for example `cp312`."""
         return f"cp{self.major}{self.minor}"
 
-    def __str__(self) -> str:
-        return f"{self.major}.{self.minor}"
 
-
-@dataclass(frozen=True, order=True, slots=True)
-class GlibcVersion:
+class GlibcVersion(_TwoNumbers):
     """A GNU C library version such as `2.28`; a wheel's `manylinux_2_28` tag is its floor."""
 
-    major: int
-    minor: int
+    __slots__ = ()
 
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read `2.31`. ValueError otherwise."""
-        match = re.fullmatch(r"(\d)\.(\d{1,2})(?:\.\d+)?", text.strip())
-        if match is None:
-            raise ValueError(f"not a glibc version: {text!r} (expected for example `2.31`)")
-        return cls(int(match[1]), int(match[2]))
-
-    def __str__(self) -> str:
-        return f"{self.major}.{self.minor}"
+        return cls._of_numbers(text, "glibc version", "2.31")

@@ -82,6 +82,8 @@ def admits(request: PackageRequest, version: Version, variant: str) -> bool:
 def admitting_pythons(build: TorchBuild, requests: Iterable[PackageRequest]) -> tuple[PythonVersion, ...]:
     """The Pythons of a build for which no request excludes it: a request's marker may be about Python."""
     against = [item for item in requests if not admits(item, build.version, build.variant)]
+    if not against:
+        return build.pythons
     return tuple(
         python
         for python in build.pythons

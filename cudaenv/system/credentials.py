@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import netrc
+import os
 import re
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
 from urllib.parse import urlsplit
 
-from cudaenv.system.http import Credentials, netrc_credentials
+Credentials = Callable[[str], tuple[str, str] | None]
+"""User name and password for a host name, None where it needs none."""
 
 
 def index_credentials(environ: Mapping[str, str], indexes: Mapping[str, str]) -> Credentials:
@@ -28,3 +32,35 @@ def index_credentials(environ: Mapping[str, str], indexes: Mapping[str, str]) ->
         return named.get(host.lower()) or from_netrc(host)
 
     return look_up
+
+
+def netrc_credentials() -> Credentials:
+    """Return a look-up in `$NETRC` or `~/.netrc`, which is read at the first question.
+
+    Only entries that name the host count: a `default` entry would give a password to every server.
+    A file that cannot be read has no entries, as for pip.
+    """
+    lock = threading.Lock()
+    hosts: dict[str, tuple[str, str]] | None = None
+
+    def look_up(host: str) -> tuple[str, str] | None:
+        nonlocal hosts
+        with lock:
+            if hosts is None:
+                hosts = _netrc_hosts()
+        return hosts.get(host.lower())
+
+    return look_up
+
+
+def _netrc_hosts() -> dict[str, tuple[str, str]]:
+    try:
+        # Without a name, the module also checks that nobody else can read the file.
+        found = netrc.netrc(os.environ.get("NETRC")).hosts
+    except (OSError, netrc.NetrcParseError, UnicodeDecodeError):
+        return {}
+    return {
+        host.lower(): (login or "", password or "")
+        for host, (login, _, password) in found.items()
+        if host != "default"
+    }

@@ -17,7 +17,8 @@ from urllib.parse import urlsplit
 from cudaenv.errors import FetchError
 from cudaenv.lock.elf import needed
 from cudaenv.lock.wheel_facts import Member, Remembered, WheelFacts, linked_majors, parse_requires
-from cudaenv.system.http import Client, shown
+from cudaenv.system.addresses import shown
+from cudaenv.system.http import Client
 
 # `fetch(start, end)`: the bytes from `start` up to but not including `end`.
 Parts = Callable[[int, int], bytes]

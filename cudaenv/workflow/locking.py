@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import importlib
+import tomllib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from cudaenv.errors import SpecError
 from cudaenv.lock.document import NAME, LockDocument, make_document
 from cudaenv.lock.mirrors import Mirrors
 from cudaenv.lock.pylock import LockedEnvironment, canonical_pylock, requirements_lock
 from cudaenv.lock.resolution import resolution
 from cudaenv.model.plan import Plan
 from cudaenv.model.spec import Spec
+from cudaenv.model.spec_json import spec_json
 from cudaenv.model.stamp import stamped
 from cudaenv.planner.plan import make_plan
 from cudaenv.system.uv import compile_pylock, find_uv, uv_version
@@ -40,13 +43,17 @@ def lock_project(project: Project, *, upgrade: bool = False) -> Locked:
     Existing pins are kept unless `upgrade`. NoPlanError, ToolError and FetchError say what failed.
     """
     document = None if upgrade else read_lock(project)
+    if document is not None and document.spec.get("packages") != spec_json(project.spec)["packages"]:
+        # Whether the packages still bring them in shows when they are resolved.
+        document = replace(document, brought_in=())
     plan, spec, machines_from = plan_project(project, document)
     mirrors = Mirrors.of(project.matrix.tables.indexes, spec.indexes)
     brought_in = document.brought_in if document else ()
     for _ in range(MOST_ROUNDS):
         if plan.refusal is not None:
             break
-        locked, files, solver = _resolve(project, plan, spec, mirrors, upgrade=upgrade)
+        existing = {} if upgrade else _existing(project, plan, document)
+        locked, files, solver = _resolve(project, plan, spec, mirrors, existing)
         more = _family_members(plan, locked, project.matrix.family)
         if not more:
             from cudaenv.workflow import verifying
@@ -71,7 +78,7 @@ def lock_project(project: Project, *, upgrade: bool = False) -> Locked:
 
 
 def _resolve(
-    project: Project, plan: Plan, spec: Spec, mirrors: Mirrors, *, upgrade: bool
+    project: Project, plan: Plan, spec: Spec, mirrors: Mirrors, existing: Mapping[str, str]
 ) -> tuple[tuple[LockedEnvironment, ...], dict[str, str], dict[str, str]]:
     """The locked environments, all files made of them, and the solver's version.
 
@@ -82,13 +89,12 @@ def _resolve(
         pending = []
         for environment in plan.environments:
             project.talk(f"resolving {environment.name}: torch {environment.torch.version}")
-            existing = project.read(plan.file_name(environment, "pylock.toml"))
             pending.append(
                 pool.submit(
                     compile_pylock,
                     resolution(environment, mirrors),
                     project.environ,
-                    existing=None if upgrade else existing,
+                    existing=existing.get(environment.name),
                 )
             )
         version = pool.submit(uv_version, project.environ)
@@ -99,6 +105,34 @@ def _resolve(
             for environment, future in zip(plan.environments, pending, strict=True)
         )
     return locked, {**files, **_lock_files(plan, locked)}, {"uv": version.result()}
+
+
+def _existing(project: Project, plan: Plan, document: LockDocument | None) -> dict[str, str]:
+    """The pylock whose versions each environment keeps, by its name; SpecError where it is not TOML.
+
+    That is its own, or where it has none, because environments came or went, one that was locked.
+    """
+    locked = sorted(name for name in document.files if name.startswith("pylock.")) if document else []
+    found = {}
+    for environment in plan.environments:
+        for name in (plan.file_name(environment, "pylock.toml"), f"pylock.{environment.name}.toml", *locked):
+            text = project.read(name)
+            if text is not None:
+                _check_toml(name, text)
+                found[environment.name] = text
+                break
+    return found
+
+
+def _check_toml(name: str, text: str) -> None:
+    try:
+        tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SpecError(
+            f"`{name}` cannot be read, so its versions cannot be kept",
+            [str(error)],
+            hint="Put it right, or make it anew with `cudaenv lock --upgrade --force`",
+        ) from error
 
 
 def _family_members(

@@ -82,8 +82,7 @@ def write_files(project: Project, files: Mapping[str, str], *, force: bool) -> N
 
     A file that a person has edited or made is not overwritten: SpecError, unless `force`.
     """
-    document = read_lock(project)
-    gone = set(document.files) - set(files) if document and NAME in files else set()
+    gone = _last_files(project) - set(files) if NAME in files else set()
     edited = [
         name
         for name in sorted({*files, *gone})
@@ -97,3 +96,13 @@ def write_files(project: Project, files: Mapping[str, str], *, force: bool) -> N
             hint="Move what you want to keep elsewhere, or give --force",
         )
     write_together(project.folder, {**dict.fromkeys(sorted(gone)), **files})
+
+
+def _last_files(project: Project) -> set[str]:
+    """The files of the lock that is there; none where it cannot be read, and is to be replaced."""
+    try:
+        document = read_lock(project)
+    except SpecError:
+        return set()
+    names = document.files if document else ()
+    return {name for name in names if "/" not in name and "\\" not in name}

@@ -65,8 +65,8 @@ class Project:
         """The file that holds the spec; empty where there is none."""
         if self.draft is not None or self.read(SPEC_NAME) is not None:
             return SPEC_NAME
-        pyproject = self.toml(PYPROJECT)
-        return PYPROJECT if "cudaenv" in pyproject.get("tool", {}) else ""
+        tools = self.toml(PYPROJECT).get("tool")
+        return PYPROJECT if isinstance(tools, Mapping) and "cudaenv" in tools else ""
 
     @cached_property
     def spec(self) -> Spec:
@@ -91,9 +91,17 @@ class Project:
             targets=self.matrix.target_names, indexes=self.matrix.index_names, find_gpu=self.matrix.find_gpu
         )
 
-    def _with_options(self, data: Mapping[str, Any]) -> dict[str, Any]:
-        packages = {**data.get("packages", {}), **self.options.get("packages", {})}
-        return {**data, **self.options, **({"packages": packages} if packages else {})}
+    def _with_options(self, section: Any) -> Any:
+        """A section under the options. What is not a table stays for the reader to refuse."""
+        if not isinstance(section, Mapping):
+            return section
+        merged = {**section, **self.options}
+        for key in ("packages", "indexes"):
+            said = section.get(key)
+            if said is not None:
+                options = self.options.get(key, {})
+                merged[key] = {**said, **options} if isinstance(said, Mapping) else said
+        return merged
 
     def toml(self, name: str) -> dict[str, Any]:
         """A parsed TOML file of the folder, empty where there is none. SpecError where it is not TOML."""

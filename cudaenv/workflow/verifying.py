@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from cudaenv.errors import ToolError
 from cudaenv.lock.mirrors import Mirrors
 from cudaenv.lock.pylock import LockedEnvironment, LockedWheel
-from cudaenv.lock.resolution import index_name
 from cudaenv.lock.verify import Evidence, needs_library, verify, wheels_to_read
 from cudaenv.lock.wheel_facts import WheelFacts
 from cudaenv.model.plan import Plan
@@ -67,12 +66,7 @@ def _read_facts(
 
 def client_for(project: Project, plan: Plan, mirrors: Mirrors) -> Client:
     """A client that has the credentials of the plan's indexes; close it after use."""
-    indexes = {
-        index_name(package): mirrors.to_fetch(package.index_url)
-        for environment in plan.environments
-        for package in environment.packages
-        if package.index_url
-    }
+    indexes = {name: mirrors.to_fetch(url) for name, url in plan.indexes.items()}
     if mirrors.default:
         indexes["default"] = mirrors.default
     return Client(credentials=index_credentials(project.environ, indexes))

@@ -146,18 +146,34 @@ FLAWS: list[tuple[str, str, Path, Any]] = [
     ("no application layer", "planned", (*ENVIRONMENT, "layers", "application"), None),
     ("a CUDA build called cpu", "planned", (*ENVIRONMENT, "variant"), "cpu"),
     ("a CPU build with CUDA", "cpu", (*ENVIRONMENT, "cuda"), "12.6"),
-    ("a CPU build with a driver", "cpu", (*ENVIRONMENT, "driver_required"),
-     {"linux": "525.60.13", "windows": None, "level": "minor"}),
+    (
+        "a CPU build with a driver",
+        "cpu",
+        (*ENVIRONMENT, "driver_required"),
+        {"linux": "525.60.13", "windows": None, "level": "minor"},
+    ),
     ("a CPU build with machine code", "cpu", (*ENVIRONMENT, "arch_list"), ["8.0"]),
     ("a CPU build with PTX", "cpu", (*ENVIRONMENT, "ptx"), ["8.0"]),
-    ("a CPU build with a driver layer", "cpu", (*ENVIRONMENT, "layers", "driver"),
-     {"supplier": "x", "version": "x", "show": "x"}),
-    ("a CPU build with a runtime layer", "cpu", (*ENVIRONMENT, "layers", "runtime"),
-     {"supplier": "x", "version": "x", "show": "x"}),
+    (
+        "a CPU build with a driver layer",
+        "cpu",
+        (*ENVIRONMENT, "layers", "driver"),
+        {"supplier": "x", "version": "x", "show": "x"},
+    ),
+    (
+        "a CPU build with a runtime layer",
+        "cpu",
+        (*ENVIRONMENT, "layers", "runtime"),
+        {"supplier": "x", "version": "x", "show": "x"},
+    ),
     ("a CPU build called cu126", "cpu", (*ENVIRONMENT, "variant"), "cu126"),
     ("no torch", "planned", TORCH, ...),
-    ("a package under a wrong name", "planned", (*ENVIRONMENT, "packages", "Torch_Vision"),
-     document("planned")["environments"][0]["packages"]["torch"]),
+    (
+        "a package under a wrong name",
+        "planned",
+        (*ENVIRONMENT, "packages", "Torch_Vision"),
+        document("planned")["environments"][0]["packages"]["torch"],
+    ),
     ("a package without anything", "planned", (*ENVIRONMENT, "packages", "triton"), {}),
     ("a version range", "planned", (*TORCH, "version"), ">=2.14"),
     ("a version with a bad label", "planned", (*TORCH, "version"), "2.14.1+"),
@@ -201,7 +217,7 @@ FLAWS: list[tuple[str, str, Path, Any]] = [
     ("a refusal without a reason", "refused", ("refusal", "because"), []),
     ("a remedy twice", "refused", ("refusal", "remedies"), document("refused")["refusal"]["remedies"] * 2),
     ("a blank conflict", "refused", ("refusal", "conflict"), [""]),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("shape", "path", "new"), [flaw[1:] for flaw in FLAWS], ids=[f[0] for f in FLAWS])

@@ -15,8 +15,11 @@ from cudaenv.model.plan_json import plan_json
 from cudaenv.model.spec import Provider, Spec
 from cudaenv.model.spec_reader import Known, read_spec
 from cudaenv.model.versions import ComputeCapability
-from cudaenv.planner.compatibility import sass_for
+from cudaenv.planner.candidates import Candidate
+from cudaenv.planner.compatibility import DriverFacts, Reach, reach, sass_for
 from cudaenv.planner.plan import make_plan
+from cudaenv.planner.problem import Problem
+from cudaenv.planner.rules import machine_rejections
 from tests.support.planning import machine, matrix, plan_for
 from tests.support.schema import validated
 
@@ -460,13 +463,46 @@ def test_code_for_a_jetson_runs_on_no_other_gpu() -> None:
     assert refusal(machine(gpus=["11.1"], platform="linux-aarch64"), packages=["torch==2.10.0"])
 
 
-def test_ptx_needs_the_driver_of_its_own_toolkit() -> None:
-    newer = ["13.0"]
-    direct = environment(machine(gpus=newer, driver="595.71.05"), packages=["torch==2.14.1"], cuda="13.2")
-    assert direct.driver_required is not None
-    assert str(direct.driver_required.linux) == "595.45.04"
-    plan = plan_for(machine(gpus=newer, driver="580.65.06"), packages=["torch==2.14.1"], cuda="13.2")
-    assert "unverified" in {warning.name for warning in plan.warnings}
+@pytest.mark.parametrize(
+    ("gpu", "driver", "expected"),
+    [
+        ("12.0", "", Reach.PTX),
+        ("12.0", "570.26", Reach.PTX),
+        ("12.0", "560.28.03", None),
+        ("8.9", "560.28.03", None),
+        ("9.0", "560.28.03", Reach.SASS),
+        ("11.0", "570.26", None),
+        ("13.0", "570.26", Reach.PTX),
+        ("13.0", "560.28.03", Reach.UNVERIFIED),
+    ],
+)
+def test_ptx_loads_with_the_driver_of_its_own_toolkit_on_newer_gpus_that_are_no_jetsons(
+    gpu: str, driver: str, expected: Reach | None
+) -> None:
+    (build,) = [item for item in matrix().builds(Platform.LINUX_64) if item.label == "2.7.1+cu128"]
+    hopper = (ComputeCapability(9, 0),)
+    facts = DriverFacts.of(machine(driver=driver), matrix())
+    made = replace(build, sms=hopper, ptx=hopper)
+    assert reach(made, matrix().find_gpu(gpu), facts, matrix()) is expected
+
+
+def test_a_gpu_that_is_reached_by_ptx_raises_the_driver_that_is_required() -> None:
+    def required(driver: str) -> str:
+        plan = plan_for(machine(gpus=["13.0"], driver=driver), packages=["torch==2.14.1"], cuda="13.2")
+        assert "unverified" in {warning.name for warning in plan.warnings} or driver == "595.71.05"
+        need = plan.environments[0].driver_required
+        return str(need and need.linux)
+
+    assert required("595.71.05") == "595.45.04"
+    assert required("580.65.06") == "580.65.06"
+
+
+def test_every_gpu_of_a_machine_is_held_against_a_build() -> None:
+    (build,) = [item for item in matrix().builds(Platform.LINUX_64) if item.label == "2.14.1+cu126"]
+    both = machine(gpus=["V100", "RTX 5090"])
+    (reason,) = machine_rejections(Candidate(build=build), both, Problem(Spec(machines=(both,)), matrix()))
+    assert reason.rule == "machine-code"
+    assert "none for RTX 5090 (12.0) of `lab`" in reason.text
 
 
 def test_a_gpu_newer_than_the_matrix_is_planned_and_called_unverified() -> None:

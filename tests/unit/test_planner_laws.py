@@ -157,11 +157,7 @@ def newest(rows: Sequence[Row]) -> tuple[int, ...]:
 # Pools.
 
 CAPABILITIES = sorted({row["sm"] for row in table("architectures")}, key=numbers)
-FLOORS = sorted(
-    {row[column] for row in table("cuda") for column in row if column.endswith(("_own", "_minor"))},
-    key=numbers,
-)
-GPUS = ("3.7", "5.2", "6.1", "7.0", "7.5", "8.0", "8.6", "8.9", "9.0", "10.0", "10.3", "12.0", "12.1")
+GPUS = ("3.7", "5.2", "6.1", "7.0", "7.5", "8.0", "8.6", "8.9", "9.0", "10.3", "12.0", "12.1")
 DRIVERS = (
     "340.108", "418.67", "440.33.01", "450.80.02", "470.82.01", "515.65.01", "525.60.13", "535.104.05",
     "550.54.14", "560.35.03", "565.57.01", "570.86.10", "575.64.03", "580.65.06", "590.48.01", "595.71.05",
@@ -172,11 +168,11 @@ PLATFORMS = ("linux-64", "linux-aarch64", "win-64")
 PINS = (
     "torch==2.15.0", "torch>=2.15", "torch<2.9", "torch==2.5.1", "torch>=2.0,<2.1", "torch==1.13.1",
     "torch~=2.8.0",
-    "torch!=2.15.0", "torch==2.14.1+cu126", "torch==2.9.7", "torch>=2.16", "torchvision", "torchvision>=0.29",
+    "torch!=2.15.0", "torch==2.14.1+cu126", "torch==2.8.7", "torch>=2.16", "torchvision", "torchvision>=0.29",
     "torchvision==0.29.1", "torchvision<0.24", "torchaudio", "torchaudio==2.11.0", "triton", "triton==3.4.0",
     "numpy", "torch<2.12 ; python_version<'3.12'", "torchvision==0.20.0 ; sys_platform=='win32'",
 )  # fmt: skip
-RELEASES = ("1.10.0", "1.13.1", "2.0.1", "2.2.2", "2.5.1", "2.8.0", "2.9.0", "2.12.1", "2.14.1", "2.15.0")
+RELEASES = ("1.10.2", "1.13.1", "2.0.1", "2.2.2", "2.5.1", "2.8.0", "2.9.0", "2.12.1", "2.14.1", "2.15.0")
 PYTHONS = ("3.8", "3.10", "3.12", "3.14", "3.15", ">=3.11", ">=3.9,<3.12")
 CUDAS = ("cpu", "11.8", "12.8", "13.0", ">=12.6,<13", "10.1")
 
@@ -204,8 +200,25 @@ def specs(draw: st.DrawFn) -> Spec:
     )
 
 
+@cache
+def few_releases() -> Matrix:
+    """The matrix with a quarter of its releases, for laws that plan a thousand times."""
+    tables = matrix().tables
+    kept = {Version(release) for release in RELEASES}
+    return Matrix(
+        replace(
+            tables,
+            torch=tuple(row for row in tables.torch if row.version in kept),
+            companions={
+                name: tuple(row for row in rows if any(release in row.torch for release in kept))
+                for name, rows in tables.companions.items()
+            },
+        )
+    )
+
+
 def plan(spec: Spec) -> Plan:
-    return make_plan(spec, matrix())
+    return make_plan(spec, few_releases())
 
 
 def fleet_of(found: Sequence[Host]) -> list[Machine]:
@@ -232,18 +245,21 @@ def essence(made: Plan) -> object:
 # A single machine: sound, and the best there is.
 
 
-def driver_pool() -> list[str]:
-    """Every floor, and the driver just below it."""
-    below = [floor.rpartition(".") for floor in FLOORS]
-    lower = [f"{head}.{int(tail) - 1}" for head, dot, tail in below if dot and int(tail) > 0]
-    return sorted({*(floor for floor in FLOORS if "." in floor), *lower, "340.108", "700.1"}, key=numbers)
+def drivers_around_floors(os_name: str) -> list[str]:
+    """Every floor with the driver just below it, and the ends of the range."""
+    floors = {row[column] for row in table("cuda") for column in row if column.startswith(os_name)}
+    parts = [floor.rpartition(".") for floor in floors]
+    below = {f"{head}.{int(tail) - 1}" for head, dot, tail in parts if dot and int(tail) > 0}
+    exact = {floor for floor in floors if "." in floor}
+    return sorted({*exact, *below, "340.108", "700.1"}, key=numbers)
 
 
 @pytest.mark.parametrize("platform", PLATFORMS)
 def test_a_plan_is_the_newest_torch_that_runs_and_a_refusal_means_that_none_does(platform: str) -> None:
     refused = 0
-    for gpu in GPUS if platform == "linux-64" else ("6.1", "8.0", "9.0", "11.0", "12.1"):
-        for driver in driver_pool()[:: 1 if platform == "linux-64" else 2]:
+    drivers = drivers_around_floors("windows" if platform == "win-64" else "linux")
+    for gpu in GPUS[::2] if platform == "linux-64" else ("6.1", "9.0", "11.0", "12.1"):
+        for driver in drivers if gpu in {"3.7", "9.0"} else drivers[::4]:
             host = Host((gpu,), driver, platform)
             found = possible(host)
             made = plan_for(host.machine())
@@ -258,8 +274,8 @@ def test_a_plan_is_the_newest_torch_that_runs_and_a_refusal_means_that_none_does
 @pytest.mark.parametrize("capability", CAPABILITIES)
 def test_every_gpu_gets_the_newest_torch_with_its_code_whatever_the_glibc(capability: str) -> None:
     for platform in PLATFORMS:
-        for glibc in ("", *GLIBCS):
-            for driver in ("", "450.80.02", "525.60.13", "580.65.06", "595.71.05"):
+        for glibc in ("", "2.17", "2.28") if platform != "win-64" else ("",):
+            for driver in ("", "535.104.05"):
                 host = Host((capability,), driver, platform, glibc)
                 found = possible(host)
                 rows = chosen(plan_for(host.machine()))
@@ -269,7 +285,7 @@ def test_every_gpu_gets_the_newest_torch_with_its_code_whatever_the_glibc(capabi
 
 
 def test_under_wsl_windows_floors_decide() -> None:
-    for driver in driver_pool():
+    for driver in drivers_around_floors("windows"):
         host = Host(("8.6",), driver, "linux-64", wsl=True)
         found = possible(host)
         rows = chosen(plan_for(host.machine()))
@@ -277,12 +293,10 @@ def test_under_wsl_windows_floors_decide() -> None:
         assert not found or numbers(rows[0]["version"]) == newest(found), host
 
 
-@pytest.mark.parametrize(
-    "python", ["3.6", "3.7", "3.8", "3.9", "3.10", "3.11", "3.12", "3.13", "3.14", "3.15"]
-)
+@pytest.mark.parametrize("python", ["3.6", "3.8", "3.10", "3.11", "3.14", "3.15"])
 def test_a_python_gets_the_newest_torch_that_has_wheels_for_it(python: str) -> None:
     for platform in PLATFORMS:
-        for release in ("", *RELEASES):
+        for release in ("", *RELEASES) if platform == "linux-64" else ("",):
             host = Host(platform=platform)
             found = [
                 row
@@ -321,8 +335,9 @@ def test_the_python_of_a_plan_is_one_that_every_package_has() -> None:
 # A newer driver is never worse.
 
 
-@pytest.mark.parametrize("platform", ["linux-64", "win-64"])
-@pytest.mark.parametrize("gpu", GPUS)
+@pytest.mark.parametrize(
+    ("gpu", "platform"), [*((gpu, "linux-64") for gpu in GPUS), ("6.1", "win-64"), ("8.6", "win-64")]
+)
 def test_a_newer_driver_never_gives_an_older_torch(gpu: str, platform: str) -> None:
     made = [
         max((item.torch.version for item in plan_for(host.machine()).environments), default=Version("0"))
@@ -369,7 +384,7 @@ def fewest(sets: set[frozenset[int]], count: int) -> int:
     )
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=40, deadline=None, derandomize=True)
 @given(found=st.lists(hosts, min_size=1, max_size=6))
 def test_a_fleet_gets_the_fewest_environments_each_of_which_runs_on_its_machines(found: list[Host]) -> None:
     covers = {frozenset(i for i, host in enumerate(found) if runs(row, host)) for row in GPU_BUILDS}
@@ -380,11 +395,14 @@ def test_a_fleet_gets_the_fewest_environments_each_of_which_runs_on_its_machines
     assert len(made.environments) == fewest(covers - {frozenset()}, len(found))
     served = [name for item in made.environments for name in item.machines]
     assert sorted(served) == [f"m{index}" for index in range(len(found))]
-    for row, environment in zip(chosen(made), made.environments, strict=True):
+    rows = chosen(made)
+    for row, environment in zip(rows, made.environments, strict=True):
         hosts_of_it = [found[int(name.removeprefix("m"))] for name in environment.machines]
         assert all(runs(row, host) for host in hosts_of_it)
         best = newest([row for row in GPU_BUILDS if all(runs(row, host) for host in hosts_of_it)])
         assert numbers(row["version"]) == best
+        for host in hosts_of_it:
+            assert numbers(row["version"]) == newest([other for other in rows if runs(other, host)])
 
 
 def test_a_thousand_machines_of_24_kinds_are_planned_in_seconds() -> None:
@@ -454,7 +472,7 @@ def statements(spec: Spec) -> Iterator[str]:
             yield f"glibc {item.glibc.value} on `{item.name}`"
 
 
-@settings(max_examples=50, deadline=None, derandomize=True)
+@settings(max_examples=30, deadline=None, derandomize=True)
 @given(spec=specs())
 def test_taking_a_statement_back_never_turns_a_plan_into_a_refusal(spec: Spec) -> None:
     """All but `cuda = "cpu"`: without it the GPUs count, and that is more to ask."""
@@ -463,7 +481,7 @@ def test_taking_a_statement_back_never_turns_a_plan_into_a_refusal(spec: Spec) -
         assert plan(without(spec, text)).refusal is None, text
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=40, deadline=None, derandomize=True)
 @given(spec=specs())
 def test_a_conflict_has_no_plan_and_has_one_without_any_of_its_statements(spec: Spec) -> None:
     refusal = validated(plan(spec)).refusal
@@ -514,7 +532,7 @@ def replayed(spec: Spec, change: str) -> Spec:
     return apply(spec, match)
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=40, deadline=None, derandomize=True)
 @given(spec=specs())
 def test_every_remedy_makes_the_plan_that_it_promises(spec: Spec) -> None:
     refusal = plan(spec).refusal
@@ -567,7 +585,7 @@ def shuffled(tables: Tables, seed: int) -> Tables:
     )
 
 
-@settings(max_examples=30, deadline=None, derandomize=True)
+@settings(max_examples=15, deadline=None, derandomize=True)
 @given(spec=specs(), seed=st.integers(0, 3))
 def test_the_order_of_rows_machines_and_packages_says_nothing(spec: Spec, seed: int) -> None:
     made = plan(spec)
@@ -578,13 +596,13 @@ def test_the_order_of_rows_machines_and_packages_says_nothing(spec: Spec, seed: 
 
 @cache
 def other_order(seed: int) -> Matrix:
-    return Matrix(shuffled(matrix().tables, seed))
+    return Matrix(shuffled(few_releases().tables, seed))
 
 
-@settings(max_examples=12, deadline=None, derandomize=True)
+@settings(max_examples=8, deadline=None, derandomize=True)
 @given(spec=specs())
 def test_equal_specs_have_equal_plans_to_the_byte(spec: Spec) -> None:
-    fresh = Matrix(matrix().tables)
+    fresh = Matrix(few_releases().tables)
     assert json.dumps(plan_json(make_plan(replace(spec), fresh))) == json.dumps(plan_json(plan(spec)))
 
 

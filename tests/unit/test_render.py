@@ -26,7 +26,8 @@ from cudaenv import __version__
 from cudaenv.model.machine import Fact, Gpu, Machine, Platform
 from cudaenv.model.plan import Environment, Plan
 from cudaenv.model.versions import ComputeCapability
-from cudaenv.render.files import IMAGE, comment, render_files, toml_string
+from cudaenv.render.files import render_files
+from cudaenv.render.values import IMAGE, comment, toml_string
 from tests.conftest import GOLDEN
 from tests.support.index import pytorch_like_world, tool_environment
 from tests.support.planning import ROOT, cases, machine, plan_for

@@ -1,0 +1,99 @@
+"""The part of a pyproject.toml by which uv installs a plan: dependencies, and the index of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from cudaenv.model.machine import Platform
+from cudaenv.model.plan import Environment, Plan
+from cudaenv.render.values import NAME, checked, requirement_text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Where a package comes from: one index, or indexes and the extras that use them."""
+
+    package: str
+    index: str = ""
+    uses: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnippetView:
+    """`dependencies` is empty where there are several environments, and `extras` where there is one."""
+
+    requires_python: str
+    commands: list[str]
+    dependencies: list[str]
+    extras: dict[str, list[str]]
+    environments: list[str]
+    sources: list[Source]
+    indexes: dict[str, str]
+    default_index: str
+
+
+def uv_snippet(plan: Plan, default_index: str) -> SnippetView:
+    """What the template of the snippet is filled with."""
+    extras = {
+        checked(NAME, environment.name, "a name of an environment"): _dependencies(plan, environment)
+        for environment in plan.environments
+    }
+    is_single = len(extras) == 1
+    platforms = dict.fromkeys(environment.platform for environment in plan.environments)
+    return SnippetView(
+        requires_python=_requires_python(plan),
+        commands=["uv sync"] if is_single else [f"uv sync --extra {name}" for name in extras],
+        dependencies=next(iter(extras.values())) if is_single else [],
+        extras={} if is_single else extras,
+        environments=[_platform_marker(platform) for platform in platforms],
+        sources=list(_sources(plan)),
+        indexes={_index_name(name): url for name, url in sorted(plan.indexes.items())},
+        default_index=default_index,
+    )
+
+
+def _dependencies(plan: Plan, environment: Environment) -> list[str]:
+    marker = _marker(plan, environment)
+    texts = [*(package.requirement for package in environment.packages), *environment.rest]
+    return [requirement_text(text, marker) for text in texts]
+
+
+def _marker(plan: Plan, environment: Environment) -> str:
+    """What sets the Python and the platform of an environment apart from others in one project."""
+    parts = []
+    if len({other.platform for other in plan.environments}) > 1:
+        parts.append(_platform_marker(environment.platform))
+    if len({other.python for other in plan.environments}) > 1:
+        parts.append(f'python_version == "{environment.python}"')
+    return " and ".join(parts)
+
+
+def _platform_marker(platform: Platform) -> str:
+    return f"sys_platform == '{platform.sys_platform}' and platform_machine == '{platform.machine}'"
+
+
+def _requires_python(plan: Plan) -> str:
+    pythons = sorted({environment.python for environment in plan.environments})
+    if len(pythons) == 1:
+        return f"=={pythons[0]}.*"
+    return f">={pythons[0]},<{pythons[-1].major}.{pythons[-1].minor + 1}"
+
+
+def _index_name(name: str) -> str:
+    return checked(NAME, name, "a name of an index")
+
+
+def _sources(plan: Plan) -> Iterator[Source]:
+    """The index of each package that is not on the default one; the name of an extra tells several apart."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    for environment in plan.environments:
+        for package in environment.packages:
+            if package.index_url:
+                name = checked(NAME, package.name, "a package name")
+                found.setdefault(name, []).append((_index_name(package.index_name), environment.name))
+    for name, uses in found.items():
+        if len(plan.environments) == 1:
+            yield Source(package=name, index=uses[0][0])
+        else:
+            yield Source(package=name, uses=tuple(uses))

@@ -1,0 +1,53 @@
+"""Values as they may stand in rendered files; ValueError for those that must not."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Final
+
+from packaging.markers import Marker
+from packaging.requirements import Requirement
+
+# What a Dockerfile holds unquoted is checked although it comes from our own types: they are made of
+# a matrix and a spec that others write. The image's form is that of
+# https://pkg.go.dev/github.com/distribution/reference without upper case and with sha256 only.
+NAME: Final = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
+FILE_NAME: Final = re.compile(r"[A-Za-z0-9]+(?:[.-][A-Za-z0-9]+)*")
+PYTHON: Final = re.compile(r"[0-9]\.[0-9]{1,2}")
+IMAGE: Final = re.compile(
+    r"[a-z0-9]+(?:[._-]+[a-z0-9]+)*(?::[0-9]{1,5})?"
+    r"(?:/[a-z0-9]+(?:[._-]+[a-z0-9]+)*)*"
+    r"(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(?:@sha256:[0-9a-f]{64})?"
+)
+
+
+def comment(text: str) -> str:
+    """Return a text as one comment line, whatever line breaks it holds."""
+    return f"# {''.join(char if char.isprintable() else ' ' for char in text)}".rstrip()
+
+
+def toml_string(text: str) -> str:
+    """Return a text as a TOML string; ValueError where it holds what is no printable character."""
+    if not text.isprintable():
+        raise ValueError(f"not a text for a file: {text!r}")
+    is_literal = '"' in text and "'" not in text
+    return f"'{text}'" if is_literal else json.dumps(text, ensure_ascii=False)
+
+
+def checked(pattern: re.Pattern[str], text: str, what: str) -> str:
+    """Return a text that matches the pattern; ValueError for any other."""
+    if not pattern.fullmatch(text):
+        raise ValueError(f"not {what}: {text!r}")
+    return text
+
+
+def requirement_text(text: str, extra_marker: str = "") -> str:
+    """Return a requirement, for the given marker besides its own; ValueError where it has a URL."""
+    requirement = Requirement(text)
+    if extra_marker:
+        own = f"({requirement.marker}) and " if requirement.marker else ""
+        requirement.marker = Marker(f"{own}{extra_marker}")
+    if requirement.url is not None or not str(requirement).isprintable():
+        raise ValueError(f"not a requirement for a file: {text!r}")
+    return str(requirement)
