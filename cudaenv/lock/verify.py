@@ -16,6 +16,7 @@ from cudaenv.lock.pylock import LockedEnvironment, LockedWheel
 from cudaenv.lock.wheel_facts import WheelFacts
 from cudaenv.matrix.tables import DEFAULT_INDEX
 from cudaenv.model.addresses import is_loopback
+from cudaenv.model.markers import marker_environment
 from cudaenv.model.plan import Environment
 from cudaenv.model.versions import CudaVersion
 
@@ -200,11 +201,11 @@ def _requirements(evidence: Evidence, owner: str) -> Iterator[Requirement]:
     if wheel is None:
         return
     extras = _toolkit_extras(evidence) if owner == "cuda-toolkit" else frozenset({""})
-    environment = marker_environment(evidence.environment)
+    platform, python = evidence.environment.platform, evidence.environment.python
     for text in _facts(evidence, wheel).requires:
         requirement = Requirement(text)
         holds = requirement.marker is None or any(
-            requirement.marker.evaluate({**environment, "extra": extra}) for extra in extras
+            requirement.marker.evaluate(marker_environment(platform, python, extra)) for extra in extras
         )
         if holds:
             yield requirement
@@ -213,21 +214,6 @@ def _requirements(evidence: Evidence, owner: str) -> Iterator[Requirement]:
 def _toolkit_extras(evidence: Evidence) -> frozenset[str]:
     asked = [item for item in _requirements(evidence, "torch") if item.name == "cuda-toolkit"]
     return frozenset({"", *(extra for item in asked for extra in item.extras)})
-
-
-def marker_environment(environment: Environment) -> dict[str, str]:
-    """The values of environment markers (PEP 508) on the environment's platform."""
-    platform = environment.platform
-    return {
-        "sys_platform": platform.sys_platform,
-        "platform_system": platform.system,
-        "platform_machine": platform.machine,
-        "os_name": "nt" if platform.system == "Windows" else "posix",
-        "implementation_name": "cpython",
-        "platform_python_implementation": "CPython",
-        "python_version": str(environment.python),
-        "python_full_version": f"{environment.python}.0",
-    }
 
 
 CHECKS: tuple[Callable[[Evidence], Iterator[str]], ...] = (

@@ -10,6 +10,7 @@ from packaging.version import Version
 from cudaenv.matrix.matrix import Matrix
 from cudaenv.matrix.tables import DEFAULT_INDEX, Companion, TorchBuild
 from cudaenv.model.machine import Platform
+from cudaenv.model.markers import marker_environment
 from cudaenv.model.plan import PlannedPackage
 from cudaenv.model.spec import PackageRequest, Provider
 from cudaenv.model.versions import PythonVersion
@@ -39,23 +40,8 @@ class Candidate:
 
 def applies(request: PackageRequest, platform: Platform, pythons: Iterable[PythonVersion]) -> bool:
     """Whether a request's environment marker holds on a platform for one of the Pythons."""
-    if request.marker is None:
-        return True
-    environment = {
-        "sys_platform": platform.sys_platform,
-        "platform_system": platform.system,
-        "platform_machine": platform.machine,
-        "os_name": "nt" if platform is Platform.WIN_64 else "posix",
-        "implementation_name": "cpython",
-        "platform_python_implementation": "CPython",
-        "extra": "",
-    }
-    return any(
-        request.marker.evaluate(
-            {**environment, "python_version": str(python), "python_full_version": f"{python}.0"}
-        )
-        for python in pythons
-    )
+    marker = request.marker
+    return marker is None or any(marker.evaluate(marker_environment(platform, python)) for python in pythons)
 
 
 def candidates(problem: Problem, platform: Platform) -> Iterator[Candidate]:

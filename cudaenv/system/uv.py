@@ -14,6 +14,8 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+import tomli_w
+
 from cudaenv.errors import CudaenvError, FetchError, NoPlanError, ToolError
 from cudaenv.lock.resolution import Resolution
 from cudaenv.system.process import Completed, run
@@ -34,6 +36,10 @@ KEPT = {
 CREDENTIALS = re.compile(r"UV_INDEX_[A-Z0-9_]+_(USERNAME|PASSWORD)")
 CHOOSES_ENVIRONMENT = {"VIRTUAL_ENV", "CONDA_PREFIX", "CONDA_DEFAULT_ENV", "MACOSX_DEPLOYMENT_TARGET"}
 EXPLANATION_LINES = 40
+CREDENTIALS_HINT = (
+    "Set UV_INDEX_<NAME>_USERNAME and UV_INDEX_<NAME>_PASSWORD, where <NAME> is DEFAULT or for example "
+    "PYTORCH_CU126, or write ~/.netrc"
+)
 
 
 def uv_environment(environ: Mapping[str, str], config: Path) -> dict[str, str]:
@@ -95,38 +101,58 @@ def failure(what: str, done: Completed) -> CudaenvError:
     """The error for a failed uv: what it could not do, in its own words."""
     text = done.stderr or done.stdout
     lines = [line for line in text.splitlines() if line.strip()][:EXPLANATION_LINES]
-    fetched = re.search(r"Failed to (?:fetch|download)[^`]*`([^`]+)`", text)
-    if "No solution found" in text or "unsatisfiable" in text:
-        return NoPlanError(
-            "the index has no set of packages that satisfies the plan and your other packages", lines
-        )
-    if fetched or "error sending request" in text:
-        where = f" ({fetched[1]})" if fetched else ""
-        return FetchError(
-            f"uv could not fetch what it needs{where}",
-            lines,
-            hint="Check the network, or name a mirror under [indexes] in the spec",
-        )
+    where = _address(text)
     if "ash mismatch" in text:
         return ToolError(
             "a file on the index is not the one that was locked",
             lines,
             hint="Do not install it before you know who changed it; `cudaenv lock --upgrade` locks anew",
         )
+    if re.search(r"lack of valid authentication|\b(401 Unauthorized|403 Forbidden)", text):
+        return FetchError(f"an index refuses to give uv what it needs{where}", lines, hint=CREDENTIALS_HINT)
+    if "No solution found" in text or "unsatisfiable" in text:
+        return NoPlanError(
+            "the index has no set of packages that satisfies the plan and your other packages", lines
+        )
+    if where or "error sending request" in text:
+        return FetchError(
+            f"uv could not fetch what it needs{where}",
+            lines,
+            hint="Check the network, or name a mirror under [indexes] in the spec",
+        )
     return ToolError(f"uv could not {what} (exit status {done.status})", lines)
 
 
+def _address(text: str) -> str:
+    """The address in brackets that uv's error is about; else the package; empty where it names none."""
+    patterns = (
+        r"Failed to fetch:? `?(https?://[^`\s]+)",
+        r"An index URL \(([^()]+)\)",
+        r"Failed to (?:fetch|download):? `([^`]+)`",
+    )
+    found = next((match for match in (re.search(pattern, text) for pattern in patterns) if match), None)
+    return f" ({found[1]})" if found else ""
+
+
 def sync_environment(
-    pylock: str, prefix: Path, python: str, environ: Mapping[str, str], *, offline: bool = False
+    pylock: str,
+    prefix: Path,
+    python: str,
+    environ: Mapping[str, str],
+    *,
+    indexes: Mapping[str, str],
+    offline: bool = False,
 ) -> None:
     """Make a virtual environment if there is none, and install exactly the locked wheels into it.
 
-    `python` is a release line (`3.12`) or an interpreter. Hashes are required: a wheel that is not the
+    `python` is a release line (`3.12`) or an interpreter; `indexes` are URLs by the names under which
+    the environment holds credentials for them. Hashes are required: a wheel that is not the
     locked one is refused, and the error names both hashes.
     """
     with tempfile.TemporaryDirectory(prefix="cudaenv-") as folder:
         place = Path(folder)
-        (place / "uv.toml").write_text("", encoding="utf-8")
+        named = [{"name": name, "url": url} for name, url in sorted(indexes.items())]
+        (place / "uv.toml").write_text(tomli_w.dumps({"index": named}), encoding="utf-8")
         (place / "pylock.toml").write_text(pylock, encoding="utf-8")
         env = uv_environment(environ, place / "uv.toml")
         if not (prefix / "pyvenv.cfg").is_file():

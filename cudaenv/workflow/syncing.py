@@ -65,11 +65,24 @@ def sync_project(project: Project, *, name: str | None, prefix: Path | None, any
     target = prefix or project.folder / ".venv"
     mirrors = Mirrors.of(project.matrix.tables.indexes, project.spec.indexes)
     project.talk(f"installing {environment['name']} into {target}")
-    sync_environment(fetchable(text, mirrors), target, environment["python"], project.environ)
+    sync_environment(
+        fetchable(text, mirrors),
+        target,
+        environment["python"],
+        project.environ,
+        indexes=_indexes(environment, mirrors),
+    )
     project.talk("importing torch to see what it is")
     torch = inspect_torch(target, project.environ)
     _compare(environment, torch)
     return Synced(environment, target, torch, tuple(_notes(environment, machine, torch)))
+
+
+def _indexes(environment: Mapping[str, Any], mirrors: Mirrors) -> dict[str, str]:
+    """Where the environment's indexes are fetched, by the names that their credentials go by."""
+    placed = [package for package in environment["packages"].values() if package["index"]]
+    named = {f"{item['source']}-{environment['variant']}": mirrors.to_fetch(item["index"]) for item in placed}
+    return named | ({"default": mirrors.default} if mirrors.default else {})
 
 
 def _lockfile(document: LockDocument, environment: Mapping[str, Any]) -> str:

@@ -109,6 +109,11 @@ def test_no_text_may_be_empty_but_the_source_of_a_reason(name: str) -> None:
             assert not is_valid(changed(good, path, "")), path
 
 
+@pytest.mark.parametrize("other", [None, [], "planned", 1])
+def test_a_plan_is_an_object(other: object) -> None:
+    assert not is_valid(other)
+
+
 ENVIRONMENT: Path = ("environments", 0)
 TORCH: Path = (*ENVIRONMENT, "packages", "torch")
 FLAWS: list[tuple[str, str, Path, Any]] = [

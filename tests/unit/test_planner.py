@@ -104,6 +104,12 @@ def test_pascal_and_blackwell_machines_need_two_environments() -> None:
     assert pascal.python == blackwell.python
 
 
+def test_a_machine_that_two_environments_would_serve_is_in_the_better_one() -> None:
+    fleet = [machine(gpu, [gpu], "595.71.05") for gpu in ("A100", "P100", "B200", "L4")]
+    old, new = environments(*fleet)
+    assert (old.machines, new.machines) == (("P100",), ("A100", "B200", "L4"))
+
+
 def test_a_plan_of_two_environments_says_why_one_is_not_enough() -> None:
     plan = plan_for(machine("old", ["GTX 1080 Ti"]), machine("new", ["RTX 5090"]))
     (several,) = [item for item in plan.decisions if item.question == "How many environments?"]
