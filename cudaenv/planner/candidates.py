@@ -171,8 +171,8 @@ def _newer_than_matrix(
         version
         for request in requests
         for part in request.specifier
-        if part.operator in {"==", ">=", "~="} and "*" not in part.version
-        for version in [Version(Version(part.version).public)]
+        if part.operator in {"==", ">=", "~="}
+        for version in [Version(Version(part.version.replace("*", "0")).public)]
         if version > newest
     }
     for version in sorted(named):

@@ -23,29 +23,51 @@ REPEATING_RULES = frozenset({"package-pin", "cuda", "provider", "no-silent-cpu",
 
 
 def refuse(problem: Problem) -> Refusal:
-    """Explain why a problem has no plan."""
+    """Explain why a problem has no plan, by the first machine that has none."""
     stuck = _stuck(problem)
-    alone = problem.with_spec(replace(problem.spec, machines=stuck[:1]))
+    platform, machine = stuck[0]
+    spec = problem.spec
+    alone = problem.with_spec(replace(spec, platforms=(platform,), machines=(machine,) if machine else ()))
     conflict = minimal_conflict(alone)
-    reasons = tuple(_reasons(_only(alone, conflict)))
-    others = tuple(machine for machine in problem.spec.machines if machine not in stuck[1:])
-    remedies = tuple(_remedies(problem.with_spec(replace(problem.spec, machines=others)), conflict))
     texts = [statement.text for statement in conflict]
-    more = f"; nor is there one for {_sentence([f'`{m.name}`' for m in stuck[1:]])}" if stuck[1:] else ""
+    more = list(dict.fromkeys(f"`{other.name}`" for _, other in stuck if other and other != machine))
+    where = "" if platform is Platform.LINUX_64 else f" on {platform}"
     return Refusal(
-        text=f"no environment satisfies {_sentence(texts)}{more}" if texts else "nothing can be planned",
+        text=(f"no environment{where} satisfies {_sentence(texts)}" if texts else "nothing can be planned")
+        + (f"; nor is there one for {_sentence(more)}" if more else ""),
         conflict=tuple(texts),
-        because=reasons,
-        remedies=remedies,
+        because=tuple(_reasons(_only(alone, conflict))),
+        remedies=tuple(_remedies(_only_first(problem, stuck), conflict)),
     )
 
 
-def _stuck(problem: Problem) -> tuple[Machine, ...]:
-    """The machines that no candidate runs on; each is one whatever the others are."""
-    return tuple(
-        machine
-        for machine in problem.spec.machines
-        if not is_plannable(problem.with_spec(replace(problem.spec, machines=(machine,))))
+Stuck = tuple[Platform, Machine | None]
+"""A platform, and a machine on it that no candidate runs on; None for one of which nothing is known."""
+
+
+def _stuck(problem: Problem) -> list[Stuck]:
+    named = {machine.name: machine for machine in problem.spec.machines}
+    return [
+        (assessment.platform, named.get(name))
+        for assessment in assessments(problem)
+        for index, kind in enumerate(assessment.kinds)
+        if not any(index in covered for _, covered in assessment.coverage)
+        for name in dict.fromkeys(name for name, _ in kind.members)
+    ]
+
+
+def _only_first(problem: Problem, stuck: list[Stuck]) -> Problem:
+    """The problem without the other machines and platforms that have no plan, to try remedies on."""
+    platform, first = stuck[0]
+    gone = {machine.name for _, machine in stuck if machine and machine != first}
+    hopeless = {other for other, _ in stuck} - {platform}
+    spec = problem.spec
+    return problem.with_spec(
+        replace(
+            spec,
+            platforms=tuple(item for item in spec.platforms if item not in hopeless),
+            machines=tuple(machine for machine in spec.machines if machine.name not in gone),
+        )
     )
 
 

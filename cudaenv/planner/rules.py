@@ -63,8 +63,8 @@ def python(candidate: Candidate, problem: Problem) -> Iterator[Reason]:
         )
         yield Reason(
             "python",
-            f"{names} has wheels for Python {listing(candidate.pythons)} on {build.platform}, "
-            f"not for `{problem.spec.python.text}`",
+            f"{names} {'have' if candidate.companions else 'has'} wheels for "
+            f"Python {listing(candidate.pythons)} on {build.platform}, not for `{problem.spec.python.text}`",
             problem.matrix.cite(build),
         )
 

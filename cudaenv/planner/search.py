@@ -13,6 +13,7 @@ from cudaenv.model.plan import Level, Reason
 from cudaenv.model.spec import Spec
 from cudaenv.model.versions import PythonVersion
 from cudaenv.planner.candidates import Candidate, candidates
+from cudaenv.planner.compatibility import Reach, is_newer_than_matrix, reach
 from cudaenv.planner.problem import Problem
 from cudaenv.planner.rules import allowed_pythons, machine_rejections, spec_rejections
 
@@ -20,7 +21,7 @@ UNKNOWN_MACHINE = "any machine"
 """The name of the machine that is planned for where the user states none."""
 
 Covering = tuple[Candidate, frozenset[int]]
-Rank = tuple[tuple[int, ...], bool, bool, tuple[int, int]]
+Rank = tuple[bool, tuple[int, ...], bool, bool, tuple[int, int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,16 +141,27 @@ class Assessment:
     def rank(self, candidate: Candidate, kinds: Sequence[MachineKind]) -> Rank:
         """The order of preference, the best first.
 
-        Newest torch; a driver that is directly compatible before one by minor-version compatibility;
-        the build that the default index carries; the newest CUDA.
+        Machine code or PTX for every GPU; the newest torch; a driver that is directly compatible before
+        one by minor-version compatibility; the build that the default index carries; the newest CUDA.
         """
         build = candidate.build
         cuda = build.cuda
         return (
+            self._is_unverified(candidate, kinds),
             tuple(-part for part in (*build.version.release, 0, 0, 0)[:4]),
             self.level(candidate, kinds) is not Level.DIRECT,
             build.index != DEFAULT_INDEX,
             (-cuda.major, -cuda.minor) if cuda else (0, 0),
+        )
+
+    def _is_unverified(self, candidate: Candidate, kinds: Sequence[MachineKind]) -> bool:
+        """Whether a GPU is let through only because it is newer than the matrix."""
+        problem = self.problem
+        return any(
+            reach(candidate.build, gpu, problem.driver(kind.machine), problem.matrix) is Reach.UNVERIFIED
+            for kind in kinds
+            for gpu in kind.machine.gpus or ()
+            if is_newer_than_matrix(gpu, problem.matrix)
         )
 
 

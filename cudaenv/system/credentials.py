@@ -13,6 +13,15 @@ Credentials = Callable[[str], tuple[str, str] | None]
 """User name and password for a host name, None where it needs none."""
 
 
+def where_credentials_go(host: str = "") -> str:
+    """A hint for whoever is refused by an index."""
+    whose = f"credentials for `{host}`" if host else "credentials"
+    return (
+        f"{whose} are read from UV_INDEX_<NAME>_USERNAME and UV_INDEX_<NAME>_PASSWORD, where <NAME> is "
+        "DEFAULT or for example PYTORCH_CU126, and from ~/.netrc"
+    )
+
+
 def index_credentials(environ: Mapping[str, str], indexes: Mapping[str, str]) -> Credentials:
     """A look-up of (user, password) by host, for indexes given by name and URL.
 

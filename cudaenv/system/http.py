@@ -19,7 +19,7 @@ from cudaenv import __version__
 from cudaenv.errors import FetchError
 from cudaenv.system.addresses import checked, printable, redirect_target, shown
 from cudaenv.system.answers import Answer, Part, TransientError, copy_body, drain, length, read_answer
-from cudaenv.system.credentials import Credentials, netrc_credentials
+from cudaenv.system.credentials import Credentials, netrc_credentials, where_credentials_go
 
 T = TypeVar("T")
 
@@ -232,9 +232,7 @@ def _check_status(url: str, status: int, expected: Collection[int]) -> None:
     found = f"the server answered {_status_text(status)}"
     if (status >= 500 and status not in _LASTING) or status == 429:
         raise TransientError(found)
-    hint = ""
-    if status in {401, 403, 407}:
-        hint = f"credentials for `{urlsplit(url).hostname}` belong into `~/.netrc`"
+    hint = where_credentials_go(urlsplit(url).hostname or "") if status in {401, 403, 407} else ""
     raise FetchError(f"cannot fetch `{shown(url)}`", [found], hint)
 
 

@@ -18,6 +18,7 @@ import tomli_w
 
 from cudaenv.errors import CudaenvError, FetchError, NoPlanError, ToolError
 from cudaenv.lock.resolution import Resolution
+from cudaenv.system.credentials import where_credentials_go
 from cudaenv.system.process import Completed, run
 
 KEPT = {
@@ -36,10 +37,6 @@ KEPT = {
 CREDENTIALS = re.compile(r"UV_INDEX_[A-Z0-9_]+_(USERNAME|PASSWORD)")
 CHOOSES_ENVIRONMENT = {"VIRTUAL_ENV", "CONDA_PREFIX", "CONDA_DEFAULT_ENV", "MACOSX_DEPLOYMENT_TARGET"}
 EXPLANATION_LINES = 40
-CREDENTIALS_HINT = (
-    "Set UV_INDEX_<NAME>_USERNAME and UV_INDEX_<NAME>_PASSWORD, where <NAME> is DEFAULT or for example "
-    "PYTORCH_CU126, or write ~/.netrc"
-)
 
 
 def uv_environment(environ: Mapping[str, str], config: Path) -> dict[str, str]:
@@ -109,7 +106,9 @@ def failure(what: str, done: Completed) -> CudaenvError:
             hint="Do not install it before you know who changed it; `cudaenv lock --upgrade` locks anew",
         )
     if re.search(r"lack of valid authentication|\b(401 Unauthorized|403 Forbidden)", text):
-        return FetchError(f"an index refuses to give uv what it needs{where}", lines, hint=CREDENTIALS_HINT)
+        return FetchError(
+            f"an index refuses to give uv what it needs{where}", lines, hint=where_credentials_go()
+        )
     if "No solution found" in text or "unsatisfiable" in text:
         return NoPlanError(
             "the index has no set of packages that satisfies the plan and your other packages", lines

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
-from cudaenv.errors import SpecError
+from cudaenv.errors import NoPlanError, SpecError
 from cudaenv.lock.document import NAME, LockDocument, make_document
 from cudaenv.lock.mirrors import Mirrors
 from cudaenv.lock.pylock import LockedEnvironment, canonical_pylock, requirements_lock
@@ -99,11 +99,16 @@ def _resolve(
             )
         version = pool.submit(uv_version, project.environ)
         files = rendered(project, plan, spec)
-        importlib.import_module(VERIFYING)
-        locked = tuple(
-            canonical_pylock(future.result(), environment, mirrors)
-            for environment, future in zip(plan.environments, pending, strict=True)
-        )
+        verifying = importlib.import_module(VERIFYING)
+        try:
+            locked = tuple(
+                canonical_pylock(future.result(), environment, mirrors)
+                for environment, future in zip(plan.environments, pending, strict=True)
+            )
+        except NoPlanError:
+            # uv takes an index that wants credentials for one that lacks the package.
+            verifying.ask_indexes(project, plan, mirrors)
+            raise
     return locked, {**files, **_lock_files(plan, locked)}, {"uv": version.result()}
 
 

@@ -17,6 +17,8 @@ from cudaenv.system.wheels import read_wheel_facts
 from cudaenv.workflow.parallel import side_by_side
 from cudaenv.workflow.project import Project
 
+MAX_PAGE = 64 << 20
+
 
 def verify_locks(project: Project, plan: Plan, locked: Sequence[LockedEnvironment], mirrors: Mirrors) -> None:
     """Check every locked environment against the plan; ToolError names all that is wrong.
@@ -70,3 +72,15 @@ def client_for(project: Project, plan: Plan, mirrors: Mirrors) -> Client:
     if mirrors.default:
         indexes["default"] = mirrors.default
     return Client(credentials=index_credentials(project.environ, indexes))
+
+
+def ask_indexes(project: Project, plan: Plan, mirrors: Mirrors) -> None:
+    """See that the indexes beside the default one answer for what is planned from them.
+
+    FetchError where one does not; that a package is not there is an answer.
+    """
+    placed = [package for environment in plan.environments for package in environment.packages]
+    pages = {f"{mirrors.to_fetch(item.index_url)}/{item.name}/" for item in placed if item.index_url}
+    with client_for(project, plan, mirrors) as client:
+        for page in sorted(pages):
+            client.get(page, limit=MAX_PAGE, allow={404})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -117,6 +118,7 @@ class Project:
             "PATH": str(self._programs()),
             "HOME": str(self.home),
             "LANG": "C.UTF-8",
+            "TMPDIR": str(self._folder("tmp")),
             "PYTHONPATH": str(ROOT),
             "PYTHONDONTWRITEBYTECODE": "1",
             "UV_CACHE_DIR": str(self.home / "uv-cache"),
@@ -128,11 +130,15 @@ class Project:
 
     def _programs(self) -> Path:
         """A folder with the Python that runs the tests, and no other program."""
-        folder = self.home / "bin"
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = self._folder("bin")
         link = folder / f"python{PYTHON}"
         if not link.exists():
             link.symlink_to(Path(sys.executable).resolve())
+        return folder
+
+    def _folder(self, name: str) -> Path:
+        folder = self.home / name
+        folder.mkdir(parents=True, exist_ok=True)
         return folder
 
     def run(
@@ -160,14 +166,14 @@ class Project:
         return result
 
     def start(self, *arguments: str | Path) -> subprocess.Popen[str]:
-        """Start `cudaenv ARGUMENTS` as a process group of its own, which `kill` ends."""
+        """Start `cudaenv ARGUMENTS` as a process group of its own, which `signal_all` reaches as a whole."""
         return subprocess.Popen(
             self.command(*arguments),
             env=self.env(),
             cwd=self.folder,
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
         )
@@ -228,14 +234,13 @@ def make_project(folder: Path, world: World, server: IndexServer) -> Project:
     return project
 
 
-def kill(process: subprocess.Popen[str]) -> None:
-    """Kill a process that `Project.start` started, and all that it started."""
-    # ProcessLookupError: the group is gone because it had ended by itself.
-    try:
-        os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
-    process.wait()
+def signal_all(process: subprocess.Popen[str], number: int = signal.SIGKILL) -> Done:
+    """Send a signal to a process that `Project.start` started and to all that it started; wait for it."""
+    # It may have ended by itself, and its group with it.
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, number)
+    out, err = process.communicate(timeout=60)
+    return Done(process.returncode, out, err)
 
 
 def hashes_of(world: World) -> dict[str, str]:

@@ -841,3 +841,21 @@ def test_files_of_several_environments_carry_their_names() -> None:
 def test_a_count_of_machines_changes_nothing() -> None:
     lab = machine(gpus=["V100"])
     assert plan_for(lab) == plan_for(replace(lab, count=40))
+
+
+def test_a_machine_that_is_stuck_on_two_platforms_is_refused_on_the_first_with_remedies() -> None:
+    stuck = plan_for(machine("old", ["RTX 4090"], "340.108"), platforms=["linux-64", "win-64"])
+    assert stuck.refusal is not None
+    assert stuck.refusal.text.startswith("no environment satisfies")
+    assert stuck.refusal.remedies
+
+
+def test_a_platform_without_a_cuda_build_is_named_and_innocent_machines_are_not() -> None:
+    refused = plan_for(
+        machine("good", ["RTX 4090"], "595.71.05", platform="linux-64"),
+        packages=["torch==2.15.0"],
+        platforms=["linux-64", "win-64"],
+    ).refusal
+    assert refused is not None
+    assert "on win-64" in refused.text
+    assert "good" not in refused.text

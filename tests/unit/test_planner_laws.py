@@ -258,8 +258,8 @@ def drivers_around_floors(os_name: str) -> list[str]:
 def test_a_plan_is_the_newest_torch_that_runs_and_a_refusal_means_that_none_does(platform: str) -> None:
     refused = 0
     drivers = drivers_around_floors("windows" if platform == "win-64" else "linux")
-    for gpu in GPUS[::2] if platform == "linux-64" else ("6.1", "9.0", "11.0", "12.1"):
-        for driver in drivers if gpu in {"3.7", "9.0"} else drivers[::4]:
+    for gpu in GPUS[::2] if platform == "linux-64" else ("9.0", "11.0", "12.1"):
+        for driver in drivers if gpu in {"3.7", "9.0"} else drivers[::6]:
             host = Host((gpu,), driver, platform)
             found = possible(host)
             made = plan_for(host.machine())
@@ -293,7 +293,7 @@ def test_under_wsl_windows_floors_decide() -> None:
         assert not found or numbers(rows[0]["version"]) == newest(found), host
 
 
-@pytest.mark.parametrize("python", ["3.6", "3.8", "3.10", "3.11", "3.14", "3.15"])
+@pytest.mark.parametrize("python", ["3.6", "3.9", "3.11", "3.14", "3.15"])
 def test_a_python_gets_the_newest_torch_that_has_wheels_for_it(python: str) -> None:
     for platform in PLATFORMS:
         for release in ("", *RELEASES) if platform == "linux-64" else ("",):
@@ -336,7 +336,7 @@ def test_the_python_of_a_plan_is_one_that_every_package_has() -> None:
 
 
 @pytest.mark.parametrize(
-    ("gpu", "platform"), [*((gpu, "linux-64") for gpu in GPUS), ("6.1", "win-64"), ("8.6", "win-64")]
+    ("gpu", "platform"), [*((gpu, "linux-64") for gpu in GPUS[::2]), ("8.6", "win-64"), ("12.0", "linux-64")]
 )
 def test_a_newer_driver_never_gives_an_older_torch(gpu: str, platform: str) -> None:
     made = [
@@ -347,7 +347,7 @@ def test_a_newer_driver_never_gives_an_older_torch(gpu: str, platform: str) -> N
     assert all(older <= newer for older, newer in pairwise(made)), made
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=25, deadline=None, derandomize=True)
 @given(found=st.lists(hosts, min_size=1, max_size=5), place=st.integers(0, 4), data=st.data())
 def test_a_newer_driver_in_a_fleet_never_loses_a_plan_or_adds_an_environment(
     found: list[Host], place: int, data: st.DataObject
@@ -365,7 +365,7 @@ def test_a_newer_driver_in_a_fleet_never_loses_a_plan_or_adds_an_environment(
 # Fleets.
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=25, deadline=None, derandomize=True)
 @given(found=st.lists(hosts, min_size=1, max_size=5), one_more=hosts)
 def test_one_more_machine_never_takes_an_environment_away(found: list[Host], one_more: Host) -> None:
     fewer, more = plan_for(*fleet_of(found)), plan_for(*fleet_of([*found, one_more]))
