@@ -25,8 +25,8 @@ def tables_lines(tables: Tables) -> list[str]:
 
 def table_lines(tables: Tables, name: str) -> list[str]:
     """The rows of a table in columns, then its sources. SpecError for an unknown table."""
-    rows = _rows(tables, name)
-    shown = [_cells(row) for row in rows]
+    name = _full_name(tables, name)
+    shown = [_cells(row) for row in all_rows(tables)[name]]
     columns = [
         key for key in dict.fromkeys(key for row in shown for key in row) if any(r.get(key) for r in shown)
     ]
@@ -41,27 +41,25 @@ def table_lines(tables: Tables, name: str) -> list[str]:
 
 def table_json(tables: Tables, name: str) -> dict[str, Any]:
     """A table as plain data. SpecError for an unknown one."""
-    sources = (
-        {
-            source.name: {"where": source.where, "says": source.says, "read": source.read}
-            for source in tables.sources[name].values()
-        }
-        if name in tables.sources
-        else {}
-    )
+    name = _full_name(tables, name)
     return {
         "schema": 1,
         "table": name,
-        "sources": sources,
-        "rows": [_cells(row) for row in _rows(tables, name)],
+        "sources": {
+            source.name: {"where": source.where, "says": source.says, "read": source.read}
+            for source in tables.sources[name].values()
+        },
+        "rows": [_cells(row) for row in all_rows(tables)[name]],
     }
 
 
-def _rows(tables: Tables, name: str) -> tuple[Row | GpuRow, ...]:
-    rows = all_rows(tables)
-    if name not in rows:
-        raise SpecError(f"there is no table `{name}`{nearest(name, rows)}", [f"tables: {', '.join(rows)}"])
-    return rows[name]
+def _full_name(tables: Tables, name: str) -> str:
+    """The name of a table; `torch` stands for `packages/torch`."""
+    names = list(all_rows(tables))
+    found = next((known for known in (name, f"packages/{name}") if known in names), None)
+    if found is None:
+        raise SpecError(f"there is no table `{name}`{nearest(name, names)}", [f"tables: {', '.join(names)}"])
+    return found
 
 
 def _cells(row: Row | GpuRow) -> dict[str, str]:

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
+from packaging.pylock import Pylock, PylockValidationError
+
 from cudaenv.errors import NoPlanError, SpecError
 from cudaenv.lock.document import NAME, LockDocument, make_document
 from cudaenv.lock.mirrors import Mirrors
@@ -113,7 +115,7 @@ def _resolve(
 
 
 def _existing(project: Project, plan: Plan, document: LockDocument | None) -> dict[str, str]:
-    """The pylock whose versions each environment keeps, by its name; SpecError where it is not TOML.
+    """The pylock whose versions each environment keeps, by its name; SpecError where it is none.
 
     That is its own, or where it has none, because environments came or went, one that was locked.
     """
@@ -123,16 +125,16 @@ def _existing(project: Project, plan: Plan, document: LockDocument | None) -> di
         for name in (plan.file_name(environment, "pylock.toml"), f"pylock.{environment.name}.toml", *locked):
             text = project.read(name)
             if text is not None:
-                _check_toml(name, text)
+                _check_pylock(name, text)
                 found[environment.name] = text
                 break
     return found
 
 
-def _check_toml(name: str, text: str) -> None:
+def _check_pylock(name: str, text: str) -> None:
     try:
-        tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        Pylock.from_dict(tomllib.loads(text))
+    except (tomllib.TOMLDecodeError, PylockValidationError) as error:
         raise SpecError(
             f"`{name}` cannot be read, so its versions cannot be kept",
             [str(error)],

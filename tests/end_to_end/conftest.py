@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.index import IndexServer, World, pytorch_like_world
 from tests.support.project import Project, make_project
-
-NewProject = Callable[..., Project]
 
 
 @pytest.fixture(scope="session")

@@ -83,7 +83,9 @@ def change_cuda(project: Project) -> None:
 
 
 def change_default_index(project: Project) -> None:
-    project.spec(V100, packages=PACKAGES, indexes={**project.indexes, "default": "https://mirror.example/simple"})
+    project.spec(
+        V100, packages=PACKAGES, indexes={**project.indexes, "default": "https://mirror.example/simple"}
+    )
 
 
 def edit_file(name: str) -> Callable[[Project], None]:
@@ -98,7 +100,10 @@ def remove_file(name: str) -> Callable[[Project], None]:
 
 
 CHANGES: list[tuple[Callable[[Project], None], list[str]]] = [
-    (edit_spec, ["spec.packages: `numpy` is only in the lock", "spec.packages: `numpy<3` is not in the lock"]),
+    (
+        edit_spec,
+        ["spec.packages: `numpy` is only in the lock", "spec.packages: `numpy<3` is not in the lock"],
+    ),
     (add_package, ["spec.packages: `einops` is not in the lock"]),
     (change_python, ["spec.python: "]),
     (change_driver, ["machine `lab`.driver: `580.95.05` in the lock, `570.26` now"]),

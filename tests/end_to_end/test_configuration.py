@@ -1,4 +1,4 @@
-"""What is configured on a machine for pip and uv: nothing of it gets into a lock, but credentials are used."""
+"""What a machine has configured for pip and uv: nothing of it gets into a lock, but credentials are used."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.support.index import write_index
 from tests.support.project import PYTORCH, RTX_4090, V100, Project
 from tests.support.wheels import Wheel, torch_wheel
 
-USER, PASSWORD = "reader", "s3cr3t-t0ken"  # noqa: S105
+USER, PASSWORD = "reader", "s3cr3t-t0ken"
 PACKAGES = {"torch": "*", "torchvision": "*", "numpy": "*"}
 
 
@@ -61,7 +61,7 @@ def variables(poison: str) -> dict[str, str]:
 def poison_home(home: Path, poison: str) -> Mapping[str, str]:
     """Write uv's and pip's own configuration files, and return the environment that leads to them."""
     config = home / "config"
-    uv = f'prerelease = "allow"\nresolution = "lowest"\n[[index]]\nname = "user"\nurl = "{poison}"\ndefault = true\n'
+    uv = f'prerelease = "allow"\nresolution = "lowest"\n[[index]]\nurl = "{poison}"\ndefault = true\n'
     pip = f"[global]\nindex-url = {poison}\nfind-links = {poison.replace('/poison', '/links')}\n"
     for folder in (config, home / ".config"):
         for name, text in (("uv/uv.toml", uv), ("pip/pip.conf", pip)):
@@ -84,7 +84,9 @@ def test_a_poisoned_machine_makes_the_same_lock(
     (dirty.folder / "uv.toml").write_text(f'[[index]]\nname = "project"\nurl = "{poison}"\ndefault = true\n')
     settings = dirty.files()
     dirty.run("lock", env={**variables(poison), **poison_home(dirty.home, poison)})
-    assert {name: content for name, content in dirty.files().items() if name not in settings} == project.files()
+    assert {
+        name: content for name, content in dirty.files().items() if name not in settings
+    } == project.files()
     assert {name: dirty.files()[name] for name in settings} == settings
 
 
@@ -96,7 +98,12 @@ def test_the_poison_works_where_nobody_guards_against_it(project: Project, poiso
 
     env = {**project.env(), "UV_DEFAULT_INDEX": poison}
     done = subprocess.run(
-        [find_uv_bin(), "pip", "compile", "-"], input="numpy", env=env, capture_output=True, text=True, check=True
+        [find_uv_bin(), "pip", "compile", "-"],
+        input="numpy",
+        env=env,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert "numpy==99.0" in done.stdout
 

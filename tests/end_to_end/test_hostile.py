@@ -6,8 +6,6 @@ import hashlib
 import re
 from collections.abc import Sequence
 
-import pytest
-
 from tests.support.index import add_hostile, write_index
 from tests.support.project import PYTORCH, RTX_4090, V100, Project, locked_hashes
 from tests.support.wheels import Wheel, compiled_wheel, torch_wheel
@@ -161,7 +159,9 @@ def test_a_second_cuda_that_a_dependency_brings_in_is_refused(own_project: Proje
 def test_cuda_libraries_in_a_cpu_environment_are_refused(own_project: Project) -> None:
     own_project.world.add("simple", Wheel("rapid", "1.0", "py3-none-any", ["nvidia-cublas-cu12"]))
     own_project.spec(V100, packages={"torch": "*", "rapid": "*"}, cuda="cpu")
-    assert "a CPU environment was planned, but `nvidia-cublas-cu12` of CUDA 12 is locked" in refused(own_project)
+    assert "a CPU environment was planned, but `nvidia-cublas-cu12` of CUDA 12 is locked" in refused(
+        own_project
+    )
 
 
 def links_elsewhere(project: Project, index: str, name: str) -> str:

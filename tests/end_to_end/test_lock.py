@@ -13,11 +13,11 @@ import pytest
 from tests.support.index import World
 from tests.support.project import (
     LOCK_FILES,
-    MeetingServer,
     PYTORCH,
     RTX_4090,
     RTX_5090,
     V100,
+    MeetingServer,
     Project,
     hashes_of,
     locked_hashes,
@@ -140,7 +140,9 @@ def test_environments_are_resolved_at_the_same_time(project: Project) -> None:
 def test_windows_is_locked_from_here_and_from_the_pytorch_index(project: Project) -> None:
     project.lock(WINDOWS, packages={"torch": "*", "torchvision": "*"})
     urls = project.urls()
-    assert re.fullmatch(rf"{PYTORCH}/cu130/torch/torch-2\.14\.1%2Bcu130-cp\d+-cp\d+-win_amd64\.whl", urls["torch"])
+    assert re.fullmatch(
+        rf"{PYTORCH}/cu130/torch/torch-2\.14\.1%2Bcu130-cp\d+-cp\d+-win_amd64\.whl", urls["torch"]
+    )
     assert urls["numpy"].endswith("-win_amd64.whl")
     assert not [name for name in urls if name.startswith(("nvidia-", "triton", "cuda-"))]
     assert project.pylock().environments is not None

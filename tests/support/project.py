@@ -16,6 +16,7 @@ from email.message import Message
 from pathlib import Path
 from typing import Any
 
+import pytest
 import tomli_w
 from packaging.pylock import Pylock
 
@@ -37,6 +38,11 @@ LOCK_FILES = {
 """What a lock of one environment consists of."""
 
 PYTORCH = "https://download.pytorch.org/whl"
+
+without_gpu = pytest.mark.skipif(
+    Path("/proc/driver/nvidia/version").exists() or Path("/dev/nvidia0").exists(),
+    reason="there is a GPU here, which the program would find",
+)
 
 Machine = Mapping[str, Any]
 V100: Machine = {
@@ -120,7 +126,6 @@ class Project:
             "LANG": "C.UTF-8",
             "TMPDIR": str(self._folder("tmp")),
             "PYTHONPATH": str(ROOT),
-            "PYTHONDONTWRITEBYTECODE": "1",
             "UV_CACHE_DIR": str(self.home / "uv-cache"),
             "UV_HTTP_RETRIES": "0",
             "CUDAENV_CACHE_DIR": str(self.home / "cudaenv-cache"),
@@ -162,7 +167,8 @@ class Project:
         )
         result = Done(done.returncode, done.stdout, done.stderr)
         assert status is None or result.status == status, result
-        assert "Traceback" not in result.err, result.err
+        # Indented, it is what another program said.
+        assert not re.search(r"^Traceback", result.err, re.MULTILINE), result.err
         return result
 
     def start(self, *arguments: str | Path) -> subprocess.Popen[str]:
