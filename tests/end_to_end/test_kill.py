@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import signal
 import subprocess
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.index import IndexServer, World
-from tests.support.project import RTX_5090, V100, Project, make_project, signal_all
+from tests.support.project import LOCK_FILES, RTX_5090, V100, Project, make_project, signal_all
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL on Windows")
 
@@ -136,6 +137,15 @@ def test_a_hundred_kills_at_random_moments_leave_the_old_set_or_the_new_one(
     assert set(found) == {"old", "new"}, "neither all too early nor all too late"
 
 
+def wait_for_writing(project: Project, process: subprocess.Popen[str]) -> None:
+    """Wait until a run has written its last temporary file or its journal; earlier kills left some, too."""
+    before = set(os.listdir(project.folder))  # noqa: PTH208  the fastest way
+    while process.poll() is None:
+        new = set(os.listdir(project.folder)) - before  # noqa: PTH208
+        if JOURNAL in new or sum(name.startswith(TEMPORARY) for name in new) >= len(LOCK_FILES):
+            return
+
+
 def killed_again_and_again(project: Project, seed: int) -> list[str]:
     """Kill locks of one spec after the other's; return which set each left."""
     choose = random.Random(seed)  # noqa: S311
@@ -145,11 +155,15 @@ def killed_again_and_again(project: Project, seed: int) -> list[str]:
     typical_s = time.monotonic() - started
     state = "two"
     found = []
-    for _ in range(KILLS // AT_ONCE):
+    for number in range(KILLS // AT_ONCE):
         goal = "one" if state == "two" else "two"
         project.spec(*(ONE if goal == "one" else TWO))
         process = project.start("lock")
-        time.sleep(choose.uniform(0, 1.2 * typical_s))
+        if number % 2:
+            time.sleep(choose.uniform(0, 1.2 * typical_s))
+        else:  # few of those moments are among the renames, so as many are taken from there
+            wait_for_writing(project, process)
+            time.sleep(choose.uniform(0, 0.015))
         signal_all(process, signal.SIGKILL)
         if JOURNAL in project.files():
             project.run("check", status=None)
