@@ -21,7 +21,7 @@ from cudaenv.matrix.tables import (
 )
 from cudaenv.model.documents import Problems
 from cudaenv.model.machine import Gpu, Platform
-from cudaenv.model.versions import ComputeCapability, CudaVersion, DriverVersion
+from cudaenv.model.versions import ComputeCapability, CudaVersion
 
 
 class Matrix:
@@ -49,16 +49,6 @@ class Matrix:
     def line(self, cuda: CudaVersion) -> CudaLine:
         """The row of a CUDA release line that a build of the matrix uses; KeyError for another."""
         return self._lines[cuda]
-
-    def own_line(self, driver: DriverVersion, *, windows: bool) -> CudaLine | None:
-        """The newest release line whose own driver this driver reaches: its driver API version."""
-        reached = [
-            line
-            for line in self.tables.cuda
-            for own in [line.own_driver(windows=windows)]
-            if own is not None and own <= driver
-        ]
-        return max(reached, key=lambda line: line.cuda, default=None)
 
     def architecture(self, capability: ComputeCapability) -> Architecture | None:
         """The SM architecture of a compute capability, if it is known."""

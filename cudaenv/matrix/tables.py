@@ -180,11 +180,6 @@ class TorchBuild(Row):
         return f"{self.version} {self.variant} {self.platform}"
 
     @property
-    def full_version(self) -> str:
-        """The version with the local label its index gives it; the default index gives none."""
-        return str(self.version) if self.index == DEFAULT_INDEX else f"{self.version}+{self.variant}"
-
-    @property
     def label(self) -> str:
         """The version and variant as people write them, whichever index carries it."""
         return f"{self.version}+{self.variant}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Generic, TypeVar
 
@@ -115,8 +115,3 @@ class Machine:
             self.uses_windows_driver,
             self.is_jetson,
         )
-
-    def without_gpu(self, index: int) -> Machine:
-        """The same machine with the GPU at `index` taken out."""
-        gpus = self.gpus or ()
-        return replace(self, gpus=gpus[:index] + gpus[index + 1 :])

@@ -15,8 +15,6 @@ from cudaenv.planner.problem import Problem
 from cudaenv.planner.rules import driver_text, listing
 from cudaenv.planner.search import UNKNOWN_MACHINE, Choice, MachineKind
 
-PREFERENCES = "the order of preferences in the documentation of the planner"
-
 
 def decisions(choices: Sequence[Choice], problem: Problem) -> tuple[Decision, ...]:
     """The questions that the plan answers, for every environment."""

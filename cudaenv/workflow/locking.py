@@ -20,12 +20,12 @@ from cudaenv.model.spec import Spec
 from cudaenv.model.spec_json import spec_json
 from cudaenv.model.stamp import stamped
 from cudaenv.planner.plan import make_plan
+from cudaenv.render.plan_text import plan_summary
 from cudaenv.system.uv import compile_pylock, find_uv, uv_version
 from cudaenv.workflow.parallel import AT_ONCE
 from cudaenv.workflow.planning import Refused, plan_project, read_lock, rendered, with_brought_in
 from cudaenv.workflow.project import Project
 
-MOST_ROUNDS = 3
 VERIFYING = "cudaenv.workflow.verifying"
 
 
@@ -51,7 +51,8 @@ def lock_project(project: Project, *, upgrade: bool = False) -> Locked:
     plan, spec, machines_from = plan_project(project, document)
     mirrors = Mirrors.of(project.matrix.tables.indexes, spec.indexes)
     brought_in = document.brought_in if document else ()
-    for _ in range(MOST_ROUNDS):
+    # Each round more than the first places at least one further member of torch's family.
+    for _ in project.matrix.family:
         if plan.refusal is not None:
             break
         existing = {} if upgrade else _existing(project, plan, document)
@@ -90,7 +91,7 @@ def _resolve(
     with ThreadPoolExecutor(AT_ONCE) as pool:
         pending = []
         for environment in plan.environments:
-            project.talk(f"resolving {environment.name}: torch {environment.torch.version}")
+            project.talk(f"resolving {plan_summary(environment)}")
             pending.append(
                 pool.submit(
                     compile_pylock,

@@ -8,7 +8,13 @@ from pathlib import Path
 import pytest
 
 from tests.support.index import IndexServer, World, pytorch_like_world
-from tests.support.project import Project, make_project
+from tests.support.project import PYTHON, Project, make_project
+
+
+@pytest.fixture(autouse=True)
+def wheels_for_this_python() -> None:
+    if PYTHON not in {"3.11", "3.12", "3.13"}:
+        pytest.skip(f"the indexes have no wheels for Python {PYTHON}")
 
 
 @pytest.fixture(scope="session")

@@ -82,7 +82,7 @@ def test_no_file_holds_port_host_time_or_path_of_the_machine_that_locked(project
     # Of a public default index, whose URLs would be the public ones, nothing of this remains.
     project.lock(V100, packages={"torch": "*", "torchvision": "*"})
     today = datetime.datetime.now(tz=datetime.UTC).date()
-    secrets = [str(project.folder.parent), str(project.home), socket.gethostname(), "/tmp/"]  # noqa: S108
+    secrets = [str(project.folder.parent), str(project.home), socket.gethostname()]
     secrets += [str(day) for day in (today, today - datetime.timedelta(days=1))]
     for name, content in project.files().items():
         text = content.decode().replace(project.default, "DEFAULT")

@@ -17,10 +17,7 @@ from tests.support.nvml import FakeGpu, build_fake_nvml, fake_nvml_env
 from tests.support.project import PYTHON, RTX_5090, V100, Project, make_project, without_gpu
 from tests.support.wheels import Wheel, torch_wheel
 
-pytestmark = [
-    pytest.mark.skipif(PYTHON not in {"3.11", "3.12", "3.13"}, reason="the indexes have no wheels for it"),
-    pytest.mark.skipif(sys.platform != "linux", reason="the locked environments are for Linux"),
-]
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the locked environments are for Linux")
 
 TAG = f"cp{PYTHON.replace('.', '')}"
 LINUX = "manylinux_2_28_x86_64"

@@ -16,7 +16,7 @@ from cudaenv.matrix.load import TORCH
 from cudaenv.matrix.matrix import Matrix, all_rows
 from cudaenv.matrix.tables import Basis, Row
 from cudaenv.model.machine import Platform
-from cudaenv.model.versions import ComputeCapability, CudaVersion, DriverVersion
+from cudaenv.model.versions import ComputeCapability, CudaVersion
 from tests.support.planning import ROOT, matrix
 
 FOLDER = ROOT / "matrix"
@@ -135,24 +135,6 @@ def test_the_facts_that_users_trip_over_stand_in_the_tables() -> None:
 
 
 # Look-ups.
-
-
-@pytest.mark.parametrize(
-    ("driver", "windows", "line"),
-    [
-        ("570.26", False, "12.8"),
-        ("570.25", False, "12.6"),
-        ("565.57.01", False, "12.6"),
-        ("409.99", False, None),
-        ("999.1", False, "13.4"),
-        ("551.61", True, "12.4"),
-        ("551.60", True, "12.3"),
-        ("999.1", True, "13.0"),
-    ],
-)
-def test_a_drivers_own_line_is_the_newest_it_reaches(driver: str, windows: bool, line: str | None) -> None:
-    row = matrix().own_line(DriverVersion.parse(driver), windows=windows)
-    assert (row and str(row.cuda)) == line
 
 
 def test_unknown_names_are_key_errors_and_unknown_packages_have_no_rows() -> None:
