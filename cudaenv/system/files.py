@@ -36,10 +36,12 @@ def read_folder(folder: Path, suffix: str) -> dict[str, str]:
 
 
 def read_if_there(path: Path) -> str | None:
-    """The text of a file, or None where there is none. SpecError where it cannot be read as text."""
+    """The text of a file, or None where there is none. SpecError where it cannot be read as text.
+
+    Line ends come as line feeds whatever a checkout made of them, so that a lock is the same everywhere.
+    """
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            return file.read()
+        return path.read_text(encoding="utf-8")
     except FileNotFoundError:
         return None
     except (OSError, UnicodeDecodeError) as error:

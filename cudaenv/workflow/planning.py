@@ -13,7 +13,14 @@ from cudaenv.model.spec_reader import parse_package
 from cudaenv.model.stamp import is_untouched, stamped
 from cudaenv.planner.plan import make_plan
 from cudaenv.system.files import write_together
-from cudaenv.workflow.project import RECORDED, STATED, Project, with_machines
+from cudaenv.workflow.project import (
+    PYPROJECT,
+    RECORDED,
+    SPEC_NAME,
+    STATED,
+    Project,
+    with_machines,
+)
 
 
 class Refused(NoPlanError):
@@ -99,10 +106,13 @@ def write_files(project: Project, files: Mapping[str, str], *, force: bool) -> N
 
 
 def _last_files(project: Project) -> set[str]:
-    """The files of the lock that is there; none where it cannot be read, and is to be replaced."""
+    """The files of the lock that is there; none where it cannot be read, and is to be replaced.
+
+    A lock is a file like any other: what it says of the user's own files, or of other folders, is nothing.
+    """
     try:
         document = read_lock(project)
     except SpecError:
         return set()
     names = document.files if document else ()
-    return {name for name in names if "/" not in name and "\\" not in name}
+    return {name for name in names if not {"/", "\\"} & set(name)} - {SPEC_NAME, PYPROJECT}

@@ -199,3 +199,10 @@ def test_a_spec_with_an_error_is_not_taken_for_drift(locked: Project) -> None:
 def test_without_a_lock_there_is_nothing_to_check(project: Project) -> None:
     project.spec(V100)
     assert "there is no `cudaenv.lock` here" in project.run("check", status=2).err
+
+
+def test_line_ends_that_a_checkout_changed_are_no_drift(project: Project) -> None:
+    project.lock(V100)
+    for name, content in project.files().items():
+        (project.folder / name).write_bytes(content.replace(b"\n", b"\r\n"))
+    assert project.run("check").out == "up to date\n"
