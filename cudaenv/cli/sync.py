@@ -22,7 +22,10 @@ from cudaenv.cli.options import folder_option, json_option, project
 )
 @click.option("--anyway", is_flag=True, help="Install even if the environment does not fit this machine.")
 def command(folder: Path, as_json: bool, name: str | None, prefix: Path | None, anyway: bool) -> None:
-    """Install the locked environment that fits this machine, and verify it by importing torch."""
+    """Install the locked environment that fits this machine, and verify it by importing torch.
+
+    The environment then holds exactly what is locked; other packages in it are removed.
+    """
     from cudaenv.workflow.syncing import sync_project
 
     here = project(folder, {})
