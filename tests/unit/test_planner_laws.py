@@ -347,7 +347,7 @@ def test_a_newer_driver_never_gives_an_older_torch(gpu: str, platform: str) -> N
     assert all(older <= newer for older, newer in pairwise(made)), made
 
 
-@settings(max_examples=25, deadline=None, derandomize=True)
+@settings(max_examples=25)
 @given(found=st.lists(hosts, min_size=1, max_size=5), place=st.integers(0, 4), data=st.data())
 def test_a_newer_driver_in_a_fleet_never_loses_a_plan_or_adds_an_environment(
     found: list[Host], place: int, data: st.DataObject
@@ -365,7 +365,7 @@ def test_a_newer_driver_in_a_fleet_never_loses_a_plan_or_adds_an_environment(
 # Fleets.
 
 
-@settings(max_examples=25, deadline=None, derandomize=True)
+@settings(max_examples=25)
 @given(found=st.lists(hosts, min_size=1, max_size=5), one_more=hosts)
 def test_one_more_machine_never_takes_an_environment_away(found: list[Host], one_more: Host) -> None:
     fewer, more = plan_for(*fleet_of(found)), plan_for(*fleet_of([*found, one_more]))
@@ -384,7 +384,7 @@ def fewest(sets: set[frozenset[int]], count: int) -> int:
     )
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=40)
 @given(found=st.lists(hosts, min_size=1, max_size=6))
 def test_a_fleet_gets_the_fewest_environments_each_of_which_runs_on_its_machines(found: list[Host]) -> None:
     covers = {frozenset(i for i, host in enumerate(found) if runs(row, host)) for row in GPU_BUILDS}
@@ -472,7 +472,7 @@ def statements(spec: Spec) -> Iterator[str]:
             yield f"glibc {item.glibc.value} on `{item.name}`"
 
 
-@settings(max_examples=30, deadline=None, derandomize=True)
+@settings(max_examples=30)
 @given(spec=specs())
 def test_taking_a_statement_back_never_turns_a_plan_into_a_refusal(spec: Spec) -> None:
     """All but `cuda = "cpu"`: without it the GPUs count, and that is more to ask."""
@@ -481,7 +481,7 @@ def test_taking_a_statement_back_never_turns_a_plan_into_a_refusal(spec: Spec) -
         assert plan(without(spec, text)).refusal is None, text
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=40)
 @given(spec=specs())
 def test_a_conflict_has_no_plan_and_has_one_without_any_of_its_statements(spec: Spec) -> None:
     refusal = validated(plan(spec)).refusal
@@ -532,7 +532,7 @@ def replayed(spec: Spec, change: str) -> Spec:
     return apply(spec, match)
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=40)
 @given(spec=specs())
 def test_every_remedy_makes_the_plan_that_it_promises(spec: Spec) -> None:
     refusal = plan(spec).refusal
@@ -585,7 +585,7 @@ def shuffled(tables: Tables, seed: int) -> Tables:
     )
 
 
-@settings(max_examples=15, deadline=None, derandomize=True)
+@settings(max_examples=15)
 @given(spec=specs(), seed=st.integers(0, 3))
 def test_the_order_of_rows_machines_and_packages_says_nothing(spec: Spec, seed: int) -> None:
     made = plan(spec)
@@ -599,7 +599,7 @@ def other_order(seed: int) -> Matrix:
     return Matrix(shuffled(few_releases().tables, seed))
 
 
-@settings(max_examples=8, deadline=None, derandomize=True)
+@settings(max_examples=8)
 @given(spec=specs())
 def test_equal_specs_have_equal_plans_to_the_byte(spec: Spec) -> None:
     fresh = Matrix(few_releases().tables)
