@@ -45,16 +45,12 @@ def _next(is_locked: bool) -> list[str]:
 
 def _ask(here: Project) -> Project:
     """Ask for the target, the machine and Python where no option says them."""
-    from dataclasses import replace
-
-    from cudaenv.workflow.project import detected
-
     options = dict(here.options)
     if "target" not in options:
         names = list(here.matrix.target_names)
         options["target"] = click.prompt("What is it for?", type=click.Choice(names), default=names[0])
     if "machine" not in options:
-        machine = detected(here)
+        machine = here.machine
         found = ", ".join(gpu.label for gpu in machine.gpus or ())
         if found:
             click.echo(f"Found here: {found}, driver {machine.driver.value if machine.driver else 'unknown'}")
@@ -63,7 +59,7 @@ def _ask(here: Project) -> Project:
     if "python" not in options:
         python = click.prompt("Which Python? (empty: choose for me)", default="", show_default=False)
         options |= {"python": python} if python else {}
-    return replace(here, options=options)
+    return here.changed(options=options)
 
 
 def _ask_machine(here: Project) -> dict[str, Any]:

@@ -16,9 +16,8 @@ from cudaenv.cli.options import json_option, project
 def command(as_json: bool, as_toml: bool) -> None:
     """Show what can be told of this machine: driver, GPUs, glibc, each with who said so."""
     from cudaenv.render.machine_text import machine_json, machine_lines, machine_toml
-    from cudaenv.workflow.project import detected
 
-    machine = detected(project(Path(), {}))
+    machine = project(Path(), {}).machine
     if as_json:
         click.echo(json.dumps(machine_json(machine), indent=2, ensure_ascii=False))
     elif as_toml:

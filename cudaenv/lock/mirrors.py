@@ -57,6 +57,11 @@ class Mirrors:
                     return (place.canonical + url.removeprefix(prefix)).replace("+", "%2B")
         return url.replace("+", "%2B")
 
+    def fetched(self, indexes: Mapping[str, str]) -> dict[str, str]:
+        """Where indexes, canonical URLs by name, are fetched; the default one where the spec names it."""
+        found = {name: self.to_fetch(url) for name, url in indexes.items()}
+        return found | ({"default": self.default} if self.default else {})
+
     def place_of(self, url: str) -> Place | None:
         """The index beside the default one that a canonical URL belongs to."""
         return next((place for place in self.places if url.startswith(place.canonical)), None)

@@ -93,7 +93,7 @@ class PlannedPackage:
     @property
     def index_name(self) -> str:
         """The name by which uv knows its index, and its credentials `UV_INDEX_<NAME>_USERNAME`."""
-        return f"{self.index}-{self.variant}"
+        return index_name(self.index, self.variant)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,11 +183,21 @@ class Plan:
         }
 
     def file_name(self, environment: Environment, name: str) -> str:
-        """The name of a file of this environment: `pylock.toml`, or `pylock.cu126.toml` among several.
+        """The name of a file of this environment: `pylock.toml`, or `pylock.cu126.toml` among several."""
+        return file_name(name, environment.name if len(self.environments) > 1 else "")
 
-        The environment's name stands before the last suffix, or at the end where there is none.
-        """
-        if len(self.environments) == 1:
-            return name
-        stem, dot, suffix = name.rpartition(".")
-        return f"{stem}.{environment.name}.{suffix}" if dot else f"{name}.{environment.name}"
+
+def file_name(name: str, environment: str) -> str:
+    """The name of a file with an environment's name before its last suffix, or at the end without one.
+
+    No name of an environment leaves it as it is.
+    """
+    if not environment:
+        return name
+    stem, dot, suffix = name.rpartition(".")
+    return f"{stem}.{environment}.{suffix}" if dot else f"{name}.{environment}"
+
+
+def index_name(index: str, variant: str) -> str:
+    """The name by which uv knows an index, and its credentials `UV_INDEX_<NAME>_USERNAME`."""
+    return f"{index}-{variant}"

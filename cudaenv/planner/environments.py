@@ -19,7 +19,7 @@ SHOW_TORCH = 'python -c "import torch; print(torch.__version__)"'
 
 
 def environments(choices: Sequence[Choice], problem: Problem) -> tuple[Environment, ...]:
-    """One environment for each choice, in the order of platforms, the oldest torch first."""
+    """One environment for each choice, the first platform first, then by name."""
     names = _names([choice.candidate.build for choice in choices])
     made = [_environment(choice, name, problem) for choice, name in zip(choices, names, strict=True)]
     return tuple(sorted(made, key=lambda item: (item.platform != made[0].platform, item.platform, item.name)))

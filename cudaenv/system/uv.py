@@ -140,7 +140,6 @@ def sync_environment(
     environ: Mapping[str, str],
     *,
     indexes: Mapping[str, str],
-    offline: bool = False,
 ) -> None:
     """Make a virtual environment if there is none, and install exactly the locked wheels into it.
 
@@ -159,7 +158,7 @@ def sync_environment(
             if done.status != 0:
                 raise failure(f"make an environment with Python {python} at {prefix}", done)
         arguments = [find_uv(), "pip", "sync", str(place / "pylock.toml"), "--require-hashes"]
-        arguments += ["--python", str(prefix), *(["--offline"] if offline else [])]
+        arguments += ["--python", str(prefix)]
         done = run(arguments, env=env, cwd=place)
         if done.status != 0:
             raise failure(f"install the locked wheels into {prefix}", done)

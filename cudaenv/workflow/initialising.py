@@ -41,7 +41,7 @@ def initialise(project: Project, *, force: bool, lock: bool) -> Initialised:
             hint="Edit it and run `cudaenv lock`, or give --force",
         )
     text = draft_spec(project)
-    drafted = replace(project, options={}, draft=text)
+    drafted = project.changed(options={}, draft=text)
     if lock:
         locked = lock_project(drafted, upgrade=True)
         plan, files = locked.plan, dict(locked.files)
@@ -60,7 +60,7 @@ def draft_spec(project: Project) -> str:
     Refused where there is no plan for them.
     """
     packages = {**_project_packages(project), **project.options.get("packages", {})} or {"torch": "*"}
-    asked = replace(project, options={**project.options, "packages": packages}, draft="")
+    asked = project.changed(options={**project.options, "packages": packages}, draft="")
     spec, machines_from = with_machines(asked)
     plan = make_plan(spec, project.matrix)
     if plan.refusal is not None:

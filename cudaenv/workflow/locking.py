@@ -15,7 +15,7 @@ from cudaenv.lock.document import NAME, LockDocument, make_document
 from cudaenv.lock.mirrors import Mirrors
 from cudaenv.lock.pylock import LockedEnvironment, canonical_pylock, requirements_lock
 from cudaenv.lock.resolution import resolution
-from cudaenv.model.plan import Plan
+from cudaenv.model.plan import Plan, file_name
 from cudaenv.model.spec import Spec
 from cudaenv.model.spec_json import spec_json
 from cudaenv.model.stamp import stamped
@@ -123,7 +123,11 @@ def _existing(project: Project, plan: Plan, document: LockDocument | None) -> di
     locked = sorted(name for name in document.files if name.startswith("pylock.")) if document else []
     found = {}
     for environment in plan.environments:
-        for name in (plan.file_name(environment, "pylock.toml"), f"pylock.{environment.name}.toml", *locked):
+        for name in (
+            plan.file_name(environment, "pylock.toml"),
+            file_name("pylock.toml", environment.name),
+            *locked,
+        ):
             text = project.read(name)
             if text is not None:
                 _check_pylock(name, text)

@@ -78,7 +78,7 @@ def rendered(project: Project, plan: Plan, spec: Spec) -> dict[str, str]:
     texts = render_files(
         plan,
         templates=project.templates,
-        spec_name=project.spec_name or "cudaenv.toml",
+        spec_name=project.spec_name or SPEC_NAME,
         default_index=spec.indexes.get("default", ""),
     )
     return {name: stamped(text) for name, text in texts.items()}

@@ -50,6 +50,24 @@ class Project:
             raise MatrixError(f"CUDAENV_MATRIX names `{folder}`, which is not a folder")
         return Matrix.from_texts(read_folder(folder, ".yaml"))
 
+    @cached_property
+    def machine(self) -> Machine:
+        """What can be told of this machine."""
+        from cudaenv.system.probe import detect
+
+        return detect(self.environ, self.matrix.capability_of)
+
+    def changed(self, *, options: Mapping[str, Any], draft: str | None = None) -> Project:
+        """The project with other options, and a draft in place of its spec.
+
+        The tables and this machine stay as they are, and are not read again.
+        """
+        other = replace(self, options=options, draft=draft)
+        other.__dict__.update(
+            {key: self.__dict__[key] for key in ("matrix", "machine") if key in self.__dict__}
+        )
+        return other
+
     @property
     def templates(self) -> dict[str, str]:
         """The texts of the shipped templates, by file name."""
@@ -124,7 +142,7 @@ def with_machines(project: Project, recorded: tuple[Machine, ...] | None = None)
         return spec, "the command line" if "machine" in project.options else STATED
     if recorded is not None:
         return replace(spec, machines=recorded), RECORDED
-    machine = detected(project)
+    machine = project.machine
     platform = machine.platform.value if machine.platform else Platform.LINUX_64
     if spec.platforms and platform not in spec.platforms:
         return spec, "nothing: no machine is stated"
@@ -133,10 +151,3 @@ def with_machines(project: Project, recorded: tuple[Machine, ...] | None = None)
         machines = (unknown,) if not spec.platforms else ()
         return replace(spec, machines=machines), "nothing: no NVIDIA GPU was found here"
     return replace(spec, machines=(machine,)), "this machine"
-
-
-def detected(project: Project) -> Machine:
-    """What can be told of this machine."""
-    from cudaenv.system.probe import detect
-
-    return detect(project.environ, project.matrix.capability_of)

@@ -8,16 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from packaging.version import Version
+
 from cudaenv.errors import DriftError, NoPlanError, SpecError, ToolError
 from cudaenv.lock.document import LockDocument, digest
 from cudaenv.lock.mirrors import Mirrors
 from cudaenv.lock.pylock import fetchable
 from cudaenv.model.machine import Machine
+from cudaenv.model.plan import file_name, index_name
 from cudaenv.planner.fit import misfits
 from cudaenv.system.process import run
 from cudaenv.system.uv import sync_environment
 from cudaenv.workflow.checking import require_lock
-from cudaenv.workflow.project import Project, detected
+from cudaenv.workflow.project import Project
 
 PROBE = """
 import json, torch
@@ -53,9 +56,10 @@ def sync_project(project: Project, *, name: str | None, prefix: Path | None, any
     locked; ToolError where installing fails or the result is not what was planned.
     """
     document = require_lock(project)
-    machine = detected(project)
+    machine = project.machine
     environment = _choose(document, machine, project, name, anyway=anyway)
-    file = _lockfile(document, environment)
+    several = len(document.environments) > 1
+    file = file_name("pylock.toml", environment["name"] if several else "")
     text = project.read(file)
     if text is None or digest(text) != document.files[file]:
         raise DriftError(
@@ -79,15 +83,17 @@ def sync_project(project: Project, *, name: str | None, prefix: Path | None, any
 
 
 def _indexes(environment: Mapping[str, Any], mirrors: Mirrors) -> dict[str, str]:
-    """Where the environment's indexes are fetched, by the names that their credentials go by."""
-    placed = [package for package in environment["packages"].values() if package["index"]]
-    named = {f"{item['source']}-{environment['variant']}": mirrors.to_fetch(item["index"]) for item in placed}
-    return named | ({"default": mirrors.default} if mirrors.default else {})
+    """Where the environment's indexes are fetched, by the names that their credentials go by.
 
-
-def _lockfile(document: LockDocument, environment: Mapping[str, Any]) -> str:
-    several = len(document.environments) > 1
-    return f"pylock.{environment['name']}.toml" if several else "pylock.toml"
+    What an index beside the default one gives has its variant as the version's local label.
+    """
+    return mirrors.fetched(
+        {
+            index_name(item["source"], Version(item["version"]).local or ""): item["index"]
+            for item in environment["packages"].values()
+            if item["index"]
+        }
+    )
 
 
 def _choose(
@@ -124,8 +130,7 @@ def _choose(
 
 
 def _torch_release(environment: Mapping[str, Any]) -> tuple[int, ...]:
-    version = str(environment["packages"]["torch"]["version"]).split("+", maxsplit=1)[0]
-    return tuple(int(part) for part in version.split("."))
+    return Version(environment["packages"]["torch"]["version"]).release
 
 
 def inspect_torch(prefix: Path, environ: Mapping[str, str]) -> Mapping[str, Any]:

@@ -68,10 +68,7 @@ def _read_facts(
 
 def client_for(project: Project, plan: Plan, mirrors: Mirrors) -> Client:
     """A client that has the credentials of the plan's indexes; close it after use."""
-    indexes = {name: mirrors.to_fetch(url) for name, url in plan.indexes.items()}
-    if mirrors.default:
-        indexes["default"] = mirrors.default
-    return Client(credentials=index_credentials(project.environ, indexes))
+    return Client(credentials=index_credentials(project.environ, mirrors.fetched(plan.indexes)))
 
 
 def ask_indexes(project: Project, plan: Plan, mirrors: Mirrors) -> None:
