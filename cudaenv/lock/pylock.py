@@ -6,13 +6,14 @@ https://packaging.python.org/en/latest/specifications/pylock-toml/
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import unquote
 
 import tomli_w
 from packaging.pylock import Pylock, PylockValidationError
-from packaging.utils import canonicalize_name
+from packaging.utils import BuildTag, canonicalize_name, parse_wheel_filename
 from packaging.version import Version
 
 from cudaenv.errors import ToolError
@@ -55,12 +56,8 @@ class LockedEnvironment:
 
 def read_pylock(text: str) -> LockedEnvironment:
     """Read a pylock.toml. ToolError where it is not valid, or holds anything but one wheel a package."""
-    try:
-        document = tomllib.loads(text)
-        lock = Pylock.from_dict(document)
-    except (tomllib.TOMLDecodeError, PylockValidationError) as error:
-        raise ToolError("the pylock is not valid", [str(error)]) from error
     wheels = []
+    _, lock = _parsed(text)
     for package in lock.packages:
         if package.version is None or not package.wheels or len(package.wheels) != 1:
             raise ToolError(
@@ -80,10 +77,18 @@ def read_pylock(text: str) -> LockedEnvironment:
     return LockedEnvironment(tuple(wheels), text)
 
 
+def _parsed(text: str) -> tuple[dict[str, Any], Pylock]:
+    """A pylock as plain data and as what the data mean."""
+    try:
+        document = tomllib.loads(text)
+        return document, Pylock.from_dict(document)
+    except (tomllib.TOMLDecodeError, PylockValidationError) as error:
+        raise ToolError("the pylock is not valid", [str(error)]) from error
+
+
 def canonical_pylock(text: str, environment: Environment, mirrors: Mirrors) -> LockedEnvironment:
     """The resolver's pylock with canonical URLs, the index of each placed package, and its one target."""
-    read_pylock(text)
-    document = tomllib.loads(text)
+    document, _ = _parsed(text)
     indexes = {package.name: package.index_url for package in environment.packages if package.index_url}
     canonical = {
         "lock-version": document["lock-version"],
@@ -109,9 +114,23 @@ def _package(package: Mapping[str, Any], indexes: Mapping[str, str], mirrors: Mi
         "version": package["version"],
         **({"index": index} if index else {}),
         "wheels": [
-            {**wheel, "url": mirrors.to_canonical(wheel["url"])} for wheel in package.get("wheels", [])
+            {**wheel, "url": mirrors.to_canonical(wheel["url"])}
+            for wheel in _newest_builds(package.get("wheels", []))
         ],
     }
+
+
+def _newest_builds(wheels: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Of wheels that differ in their build number only, the one that installers choose: the highest.
+
+    https://packaging.python.org/en/latest/specifications/binary-distribution-format/#file-name-convention
+    """
+    newest: dict[object, tuple[BuildTag, Mapping[str, Any]]] = {}
+    for wheel in wheels:
+        _, version, build, tags = parse_wheel_filename(unquote(wheel["url"].rsplit("/", 1)[-1]))
+        if (version, tags) not in newest or newest[version, tags][0] < build:
+            newest[version, tags] = (build, wheel)
+    return [wheel for _, wheel in newest.values()]
 
 
 def fetchable(text: str, mirrors: Mirrors) -> str:
