@@ -58,6 +58,10 @@ class FetchError(CudaenvError):
     exit_code = 6
 
 
+class UnreachableError(FetchError):
+    """A server did not answer, or said that it cannot now; another time it may."""
+
+
 class MatrixError(CudaenvError):
     """The compatibility tables are wrong; whoever keeps them corrects them."""
 

@@ -12,6 +12,8 @@ from typing import TypeVar
 
 from packaging.metadata import parse_email
 
+from cudaenv.model.versions import CudaBinding
+
 # What is looked at of one wheel. Real extension packages stay far below these bounds; a library
 # above them (libtorch_cuda.so) has small neighbours that link the same runtime.
 MAX_MEMBERS = 24
@@ -21,9 +23,6 @@ MAX_PACKED = 64 << 20  # bytes of all libraries of one wheel together
 Item = TypeVar("Item")
 
 _SCHEMA = 1
-# `libcudart.so.12`; CUDA up to 11 put the minor version in, too (`libcudart.so.11.0`). auditwheel adds
-# a hash to what it bundles: `libcudart-80664282.so.10.2`, later `libcudart.3eda8113.so.13`.
-_CUDART = re.compile(r"libcudart(?:[-.][0-9a-f]{8,})?\.so\.(\d{1,3})(?:\.\d+)*")
 _LIBRARY = re.compile(r".+\.so(?:\.\d+)*")
 # `libbitsandbytes_cuda118.so`: one build a CUDA release line in the same wheel.
 _LABEL = re.compile(r"cu(?:da)?[-_]?(\d{2})\d*")
@@ -87,8 +86,8 @@ def parse_requires(metadata: bytes) -> tuple[str, ...]:
 
 def cudart_majors(needed: Iterable[str]) -> tuple[int, ...]:
     """Return the majors of the CUDA runtimes among DT_NEEDED names, ascending."""
-    matches = (_CUDART.fullmatch(name) for name in needed)
-    return tuple(sorted({int(match[1]) for match in matches if match}))
+    runtimes = map(CudaBinding.from_soname, needed)
+    return tuple(sorted({runtime.major for runtime in runtimes if runtime is not None}))
 
 
 @dataclass(frozen=True, slots=True)

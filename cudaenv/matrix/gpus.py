@@ -18,8 +18,9 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final
+from typing import ClassVar, Final
 
+from cudaenv.matrix.tables import Row
 from cudaenv.model.machine import Platform
 from cudaenv.model.versions import ComputeCapability
 
@@ -66,16 +67,16 @@ _PASCAL: Final = ComputeCapability(6, 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GpuRow:
-    """A product and its compute capability; the columns of `matrix/gpus.yaml`."""
+class GpuRow(Row):
+    """A product and its compute capability (gpus.yaml)."""
+
+    TABLE: ClassVar[str] = "gpus"
+    KEY: ClassVar[tuple[str, ...]] = ("product",)
 
     product: str
     capability: ComputeCapability
     line: str
-    source: str
-    basis: str
     platform: Platform | None = None
-    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)

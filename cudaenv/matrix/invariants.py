@@ -2,97 +2,90 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
+from typing import Final
 
-from cudaenv.matrix.load import TORCH, Tables, raise_for
-from cudaenv.matrix.tables import Basis, CudaLine, Row, TorchBuild
+from packaging.specifiers import SpecifierSet
+from packaging.version import Version
+
+from cudaenv.matrix.load import PACKAGES, TORCH, Tables
+from cudaenv.matrix.packages import Release, TorchBuild
+from cudaenv.matrix.tables import Basis, CudaLine, Row, cited_in
 from cudaenv.model.documents import Problems
 from cudaenv.model.machine import Platform
 from cudaenv.model.versions import ComputeCapability, CudaVersion, DriverVersion
 
-DATE = re.compile(r"20\d\d-[01]\d-[0-3]\d")
+DATE: Final = re.compile(r"20\d\d-[01]\d-[0-3]\d")
 
 
 def check(tables: Tables, problems: Problems) -> None:
-    """Check every invariant; MatrixError names all that do not hold."""
-    _sources(tables, problems)
-    _floors_rise(tables.cuda, problems)
-    _architectures(tables, problems)
-    _torch(tables, problems)
-    _companions(tables, problems)
-    _targets(tables, problems)
-    _unique_gpus(tables, problems)
-    raise_for(problems)
+    """Note every invariant that does not hold."""
+    for name, rows in tables.by_name.items():
+        _rows(name, rows, problems)
+        _sources(tables, name, rows, problems)
+    for invariant in INVARIANTS:
+        invariant(tables, problems)
 
 
-def _rows(tables: Tables) -> Iterable[tuple[str, Sequence[Row]]]:
-    yield "cuda", tables.cuda
-    yield "toolkits", tables.toolkits
-    yield "architectures", tables.architectures
-    yield "indexes", tables.indexes
-    yield "targets", tables.targets
-    yield TORCH, tables.torch
-    for package, rows in tables.companions.items():
-        yield f"packages/{package}", rows
+def _rows(name: str, rows: Sequence[Row], problems: Problems) -> None:
+    for row in rows:
+        if row.basis == Basis.INFERRED and not row.note:
+            problems.add(f"{name} {row.key}", "an inferred row needs a note")
+        if row.read and not DATE.fullmatch(row.read):
+            problems.add(f"{name} {row.key}", f"read on {row.read!r}, expected a date")
+    for (_, key), count in Counter((type(row), row.key) for row in rows).items():
+        if count > 1:
+            problems.add(f"{name} {key}", f"{count} rows have this key")
 
 
-def _sources(tables: Tables, problems: Problems) -> None:
-    cited: dict[str, list[tuple[str, str, Basis | str, str]]] = {
-        name: [(row.key, row.source, row.basis, row.note) for row in rows] for name, rows in _rows(tables)
-    }
-    cited["gpus"] = [(row.product, row.source, row.basis, row.note) for row in tables.gpus]
-    for name, items in cited.items():
-        sources = tables.sources.get(name, {})
-        for key, source, basis, note in items:
+def _sources(tables: Tables, name: str, rows: Sequence[Row], problems: Problems) -> None:
+    sources = tables.sources.get(name, {})
+    named = set()
+    for row in rows:
+        published = getattr(row, "published", "")
+        named |= {row.source, published, *cited_in(row.note)}
+        for source in filter(None, (row.source, published)):
             if source not in sources:
-                problems.add(f"{name} {key}", f"source `{source}` is not among the sources of its table")
-            if basis == Basis.INFERRED and not note:
-                problems.add(f"{name} {key}", "an inferred row needs a note")
-        named = {source for _, source, _, _ in items} | _mentioned(tables, name, items)
-        for source in sorted(set(sources) - named):
-            problems.add(f"{name} sources.{source}", "no row names it")
-        for item in sources.values():
-            if not DATE.fullmatch(item.read):
-                problems.add(f"{name} sources.{item.name}", f"read on {item.read!r}, expected a date")
-        for key, count in Counter(key for key, *_ in items).items():
-            if count > 1:
-                problems.add(f"{name} {key}", f"{count} rows have this key")
+                problems.add(f"{name} {row.key}", f"source `{source}` is not among the sources of its table")
+    for source in sources.values():
+        # That siblings of torch lie where torch lies is the head's word, and no single row's.
+        if source.name not in named and not (
+            name.startswith(PACKAGES) and source.name == "previous-versions"
+        ):
+            problems.add(f"{name} sources.{source.name}", "no row names it")
+        if not DATE.fullmatch(source.read):
+            problems.add(f"{name} sources.{source.name}", f"read on {source.read!r}, expected a date")
 
 
-def _mentioned(tables: Tables, name: str, items: Iterable[tuple[str, str, Basis | str, str]]) -> set[str]:
-    """Sources that a row names beside its own: in `published`, or as `source X` in its note."""
-    notes = {word for *_, note in items for word in re.findall(r"source ([\w.-]+)", note)}
-    heading = (
-        set(tables.sources.get(name, {})) & {"previous-versions"} if name.startswith("packages/") else set()
-    )
-    rows = dict(_rows(tables)).get(name, ())
-    return notes | heading | {published for row in rows if (published := getattr(row, "published", ""))}
-
-
-def _floors_rise(lines: Sequence[CudaLine], problems: Problems) -> None:
+def _floors_rise(tables: Tables, problems: Problems) -> None:
     """A newer line never needs an older driver: https://docs.nvidia.com/deploy/cuda-compatibility/."""
-    ordered = sorted(lines, key=lambda line: line.cuda)
+    ordered = sorted(tables.cuda, key=lambda line: line.cuda)
     for older, newer in pairwise(ordered):
         for column in ("linux_minor", "linux_own", "windows_minor", "windows_own"):
             low: DriverVersion | None = getattr(older, column)
             high: DriverVersion | None = getattr(newer, column)
             if low is not None and high is not None and high < low:
                 problems.add(f"cuda {newer.cuda}", f"{column} {high} is older than {low} of {older.cuda}")
-    for line in lines:
-        if line.linux_minor is not None and line.linux_own < line.linux_minor and line.cuda.minor:
-            problems.add(
-                f"cuda {line.cuda}", "its own driver is older than the one for minor-version compatibility"
-            )
+    for line in tables.cuda:
+        _own_covers_minor(line, problems)
+
+
+def _own_covers_minor(line: CudaLine, problems: Problems) -> None:
+    if line.linux_minor is not None and line.linux_own < line.linux_minor and line.cuda.minor:
+        problems.add(
+            f"cuda {line.cuda}", "its own driver is older than the one for minor-version compatibility"
+        )
 
 
 def _architectures(tables: Tables, problems: Problems) -> None:
     """First and last toolkit of an architecture agree with what the toolkits list."""
+    covered = [toolkit.cuda for toolkit in tables.toolkits]
     for row in tables.architectures:
         listing = [toolkit.cuda for toolkit in tables.toolkits if row.sm in toolkit.sms]
-        covered = [toolkit.cuda for toolkit in tables.toolkits]
         expected = [cuda for cuda in covered if row.first <= cuda and (row.last is None or cuda <= row.last)]
         if sorted(listing) != sorted(expected):
             problems.add(f"architectures {row.sm}", "first and last disagree with the lists in toolkits")
@@ -106,8 +99,6 @@ def _torch(tables: Tables, problems: Problems) -> None:
         where = f"{TORCH} {build.key}"
         if build.index not in indexes:
             problems.add(where, f"index `{build.index}` is not in indexes")
-        if build.published and build.published not in tables.sources.get(TORCH, {}):
-            problems.add(where, f"source `{build.published}` is not among the sources of its table")
         if not build.pythons or list(build.pythons) != sorted(set(build.pythons)):
             problems.add(where, "pythons are not a rising list")
         if build.platform.is_linux != (build.glibc is not None):
@@ -140,31 +131,99 @@ def _cuda_build(
         )
 
 
-def _companions(tables: Tables, problems: Problems) -> None:
-    releases = {build.version for build in tables.torch}
-    for package, rows in tables.companions.items():
+def _releases(tables: Tables, problems: Problems) -> None:
+    indexes = {"", *(row.index for row in tables.indexes)}
+    majors: dict[Version, set[int]] = {}
+    for build in tables.torch:
+        majors.setdefault(build.version, set()).update({build.cuda.major} if build.cuda else ())
+
+    @functools.cache
+    def partners(torch: SpecifierSet) -> frozenset[Version]:
+        return frozenset(version for version in majors if version in torch)
+
+    for package, rows in tables.packages.items():
         for row in rows:
-            where = f"packages/{package} {row.version}"
-            if row.released_with is not None and row.released_with not in releases:
-                problems.add(where, f"released with torch {row.released_with}, which has no row")
-            if row.released_with is not None and row.released_with not in row.torch:
-                problems.add(where, f"released with torch {row.released_with}, which `{row.torch}` excludes")
-            if not any(release in row.torch for release in releases):
+            where = f"packages/{package} {row.key}"
+            if row.index not in indexes:
+                problems.add(where, f"index `{row.index}` is not in indexes")
+            if "wheel" not in row.files and (row.pythons or row.cuda):
+                problems.add(where, "Pythons and CUDA are those of wheels, and it has none")
+            for how, made in (("released", row.released_with), ("built", row.built_with)):
+                if made is not None and made not in majors:
+                    problems.add(where, f"{how} with torch {made}, which has no row")
+                elif made is not None and made not in partners(row.torch):
+                    problems.add(where, f"{how} with torch {made}, which `{row.torch}` excludes")
+            if not partners(row.torch):
                 problems.add(where, f"no torch release satisfies `{row.torch}`")
+            found = {major for version in partners(row.torch) for major in majors[version]}
+            if row.torch and row.cuda_majors and not row.cuda_majors & found:
+                problems.add(where, f"no torch in `{row.torch}` has a build of CUDA {min(row.cuda_majors)}")
+            _release_code(tables, row, where, problems)
+
+
+def _release_code(tables: Tables, row: Release, where: str, problems: Problems) -> None:
+    """Code for a GPU can only be in a wheel if the toolkit that made the wheel knows that GPU."""
+    toolkit = next((toolkit for toolkit in tables.toolkits if row.cuda_lines == (toolkit.cuda,)), None)
+    if toolkit is not None:
+        for sm in sorted({*row.sms, *row.exact, *row.ptx} - set(toolkit.sms)):
+            problems.add(where, f"the toolkit {toolkit.cuda} cannot have compiled {sm}")
 
 
 def _targets(tables: Tables, problems: Problems) -> None:
-    known = {"torch", *tables.companions}
+    known = {"torch", *tables.packages}
     for row in tables.targets:
         for package in row.packages:
             if package not in known:
                 problems.add(f"targets {row.target}", f"package `{package}` has no table")
 
 
-def _unique_gpus(tables: Tables, problems: Problems) -> None:
+def _gpus(tables: Tables, problems: Problems) -> None:
     known = {row.sm for row in tables.architectures}
     for row in tables.gpus:
         if row.capability not in known:
             problems.add(
                 f"gpus {row.product}", f"compute capability {row.capability} is not in architectures"
             )
+
+
+def _toolkit_releases(tables: Tables, problems: Problems) -> None:
+    lines = {row.cuda for row in tables.toolkits}
+    for row in tables.toolkit_releases:
+        where = f"toolkit-releases {row.key}"
+        if row.cuda not in lines:
+            problems.add(where, f"CUDA {row.cuda} has no row in toolkits")
+        if row.version.release[:2] != (row.cuda.major, row.cuda.minor):
+            problems.add(where, f"its version is not one of CUDA {row.cuda}")
+
+
+def _images(tables: Tables, problems: Problems) -> None:
+    systems = {row.os for row in tables.systems}
+    lines = {line.cuda for line in tables.cuda}
+    for row in tables.images:
+        if row.os not in systems:
+            problems.add(f"images {row.key}", f"`{row.os}` has no row in systems")
+        for cuda in (row.cuda, row.require_cuda):
+            if cuda is not None and cuda not in lines:
+                problems.add(f"images {row.key}", f"CUDA {cuda} has no row in cuda")
+
+
+def _conda(tables: Tables, problems: Problems) -> None:
+    for row in tables.conda_builds:
+        if row.variant not in {"", "cpu"}:
+            try:
+                CudaVersion.from_variant(row.variant)
+            except ValueError as error:
+                problems.add(f"conda-builds {row.key}", str(error))
+
+
+INVARIANTS: Final[Iterable[Callable[[Tables, Problems], None]]] = (
+    _floors_rise,
+    _architectures,
+    _torch,
+    _releases,
+    _targets,
+    _gpus,
+    _toolkit_releases,
+    _images,
+    _conda,
+)

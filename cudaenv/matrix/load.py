@@ -1,211 +1,217 @@
-"""Tables from the texts of their files: strict about keys, types and quoting; all problems at once."""
+"""Typed tables from documents: strict about columns and values; all problems at once."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import MISSING, dataclass, fields
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, TypeVar
 
-import yaml
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from packaging.version import InvalidVersion, Version
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.version import Version
 
-from cudaenv.errors import MatrixError
+from cudaenv.errors import MatrixError, SpecError
+from cudaenv.matrix.document import BUILDS, LAST_COLUMNS, ROWS, TRUE, Document, read_document
 from cudaenv.matrix.gpus import GpuRow
+from cudaenv.matrix.packages import Release, SourceBuild, TorchBuild
+from cudaenv.matrix.places import CondaBuild, CondaEra, CondaPin, Image, System
 from cudaenv.matrix.tables import (
     Architecture,
     Basis,
-    Companion,
     CudaLine,
     Index,
+    NvidiaWheel,
     Row,
     Source,
     TargetRow,
     Toolkit,
-    TorchBuild,
+    ToolkitRelease,
 )
 from cudaenv.model.documents import Problems, nearest
 from cudaenv.model.machine import Platform
 from cudaenv.model.versions import (
     ComputeCapability,
+    CudaBinding,
     CudaVersion,
     DriverVersion,
     GlibcVersion,
     PythonVersion,
 )
 
-R = TypeVar("R", bound=Row | GpuRow)
+R = TypeVar("R", bound=Row)
 
-SCHEMA = 1
-COMPANIONS = "packages/"
-TORCH = "packages/torch"
+PACKAGES: Final = "packages/"
+TORCH: Final = TorchBuild.TABLE
 
-
-class _StrictLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """Safe YAML in which a key may stand once only."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        mapping: dict[Any, Any] = super().construct_mapping(node, deep)
-        if len(mapping) != len(node.value):
-            keys = [self.construct_object(key) for key, _ in node.value]
-            twice = next(key for key in keys if keys.count(key) > 1)
-            raise yaml.constructor.ConstructorError(None, None, f"key `{twice}` twice", node.start_mark)
-        return mapping
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """A table as read: its sources and its raw rows."""
-
-    name: str
-    sources: dict[str, Source]
-    rows: tuple[Mapping[str, Any], ...]
-
-
-def read_table(name: str, text: str, problems: Problems) -> Table:
-    """Parse one file into sources and raw rows; what is wrong is noted in `problems`."""
-    try:
-        document = yaml.load(text, Loader=_StrictLoader)  # noqa: S506  a SafeLoader with one more check
-    except yaml.YAMLError as error:
-        problems.add(name, f"not YAML: {' '.join(str(error).split())}")
-        return Table(name, {}, ())
-    if not isinstance(document, dict) or document.get("schema") != SCHEMA:
-        problems.add(name, f"expected `schema: {SCHEMA}`")
-        return Table(name, {}, ())
-    for key in set(document) - {"schema", "sources", "rows"}:
-        problems.add(name, f"unknown key `{key}`")
-    sources = _sources(name, document.get("sources"), problems)
-    rows = document.get("rows")
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        problems.add(f"{name} rows", "expected a list of rows")
-        rows = []
-    return Table(name, sources, tuple(rows))
+KINDS: Final[Mapping[str, type[Row]]] = {
+    kind.TABLE: kind
+    for kind in (
+        CudaLine,
+        Toolkit,
+        ToolkitRelease,
+        NvidiaWheel,
+        Architecture,
+        GpuRow,
+        Index,
+        TargetRow,
+        CondaBuild,
+        CondaEra,
+        CondaPin,
+        Image,
+        System,
+        TorchBuild,
+    )
+}
+"""The tables that there must be, and what a row of each is; every other file of packages/ has releases."""
 
 
-def _sources(name: str, data: object, problems: Problems) -> dict[str, Source]:
-    found = {}
-    for key, item in (data if isinstance(data, dict) else {}).items():
-        where = [item.get(kind) for kind in ("url", "artefact")] if isinstance(item, dict) else []
-        texts = [text for text in where if isinstance(text, str)]
-        if len(texts) != 1 or set(item) - {"url", "artefact"} != {"says", "read"}:
-            problems.add(f"{name} sources.{key}", "expected url or artefact, says and read")
-            continue
-        found[str(key)] = Source(str(key), texts[0], str(item["says"]), str(item["read"]))
-    return found
+def full_name(name: str, tables: Collection[str]) -> str:
+    """The name of a table among these; `torch` stands for `packages/torch`. SpecError for an unknown one."""
+    for known in (name, f"{PACKAGES}{name}"):
+        if known in tables:
+            return known
+    names = sorted(known.removeprefix(PACKAGES) for known in tables)
+    raise SpecError(
+        f"there is no table `{name}`{nearest(name.removeprefix(PACKAGES), names)}",
+        [f"tables: {', '.join(names)}"],
+    )
+
+
+def kind_of(table: str, section: str = ROWS) -> type[Row]:
+    """What the rows of a table's section are."""
+    return KINDS.get(table, Release if section == ROWS else SourceBuild)
+
+
+# Texts recur in many rows, so each is parsed once.
+_once = functools.cache
 
 
 def _words(parse: Callable[[str], Any]) -> Callable[[str], tuple[Any, ...]]:
-    return lambda text: tuple(parse(word) for word in text.split())
+    return functools.cache(lambda text: tuple(parse(word) for word in text.split()))
 
 
-@functools.cache
-def _version(text: str) -> Version:
-    return Version(text)
+def _pair(word: str) -> tuple[str, str]:
+    key, equals, value = word.partition("=")
+    if not (key and equals and value):
+        raise ValueError(f"expected KEY=VALUE, got `{word}`")
+    return key, value
 
 
-def _variant(text: str) -> str:
-    if text != "cpu":
-        CudaVersion.from_variant(text)
-    return text
+def _flag(text: str) -> bool:
+    if text != TRUE:
+        raise ValueError(f"expected a bare `true`, got `{text}`")
+    return True
 
 
-@functools.cache
-def _pythons(text: str) -> tuple[PythonVersion, ...]:
-    return tuple(PythonVersion.parse(word) for word in text.split())
-
-
-@functools.cache
-def _capabilities(text: str) -> tuple[ComputeCapability, ...]:
-    return tuple(ComputeCapability.parse(word) for word in text.split())
-
-
-PARSERS: Mapping[str, Callable[[str], Any]] = {
-    "basis": Basis,
-    "cc": ComputeCapability.parse,
-    "components": lambda text: tuple(text.split()),
-    "cuda": CudaVersion.parse,
-    "first": CudaVersion.parse,
-    "glibc": GlibcVersion.parse,
-    "last": CudaVersion.parse,
-    "linux_minor": DriverVersion.parse,
-    "linux_own": DriverVersion.parse,
-    "packages": lambda text: tuple(text.split()),
-    "platform": Platform,
-    "platforms": _words(Platform),
-    "providers": lambda text: tuple(text.split()),
-    "ptx": _capabilities,
-    "pythons": _pythons,
-    "released_with": _version,
-    "sm": ComputeCapability.parse,
-    "sms": _capabilities,
-    "torch": SpecifierSet,
-    "variant": _variant,
-    "version": _version,
-    "windows_minor": DriverVersion.parse,
-    "windows_own": DriverVersion.parse,
+PARSERS: Final[Mapping[str, Callable[[str], Any]]] = {
+    "str": str,
+    "bool": _flag,
+    "Basis": _once(Basis),
+    "ComputeCapability": _once(ComputeCapability.parse),
+    "CudaVersion": _once(CudaVersion.parse),
+    "DriverVersion": _once(DriverVersion.parse),
+    "GlibcVersion": _once(GlibcVersion.parse),
+    "Platform": _once(Platform),
+    "PythonVersion": _once(PythonVersion.parse),
+    "SpecifierSet": _once(SpecifierSet),
+    "Version": _once(Version),
+    "tuple[ComputeCapability, ...]": _words(ComputeCapability.parse),
+    "tuple[CudaBinding, ...]": _words(CudaBinding.parse),
+    "tuple[Platform, ...]": _words(Platform),
+    "tuple[PythonVersion, ...]": _words(PythonVersion.parse),
+    "tuple[Requirement, ...]": _words(Requirement),
+    "tuple[str, ...]": _words(str),
+    "tuple[tuple[str, str], ...]": _words(_pair),
 }
-"""How a column is read; columns that are not here are texts."""
+"""How a cell is read, by the annotation of its column's field."""
 
 
-def typed_rows(table: Table, kind: type[R], problems: Problems, **constants: str) -> tuple[R, ...]:
-    """The rows of a table as values of a type; what cannot be read is noted and left out."""
-    names = {field.name: field for field in fields(kind) if field.name not in constants}
-    reader = _RowReader(
-        kind=kind,
-        columns=tuple(_column(name) for name in names),
-        required=tuple(_column(name) for name, field in names.items() if field.default is MISSING),
-        constants=constants,
-        problems=problems,
-    )
-    rows = (reader.read(f"{table.name} rows[{index}]", raw) for index, raw in enumerate(table.rows))
-    return tuple(row for row in rows if row is not None)
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """The columns of a kind of row, in their canonical order, and how each is read."""
 
-
-def _column(name: str) -> str:
-    return "cc" if name == "capability" else name
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _RowReader(Generic[R]):
-    """How the rows of one table become values; `constants` are columns that the file's name gives."""
-
-    kind: type[R]
-    columns: tuple[str, ...]
+    kind: type[Row]
+    parsers: Mapping[str, Callable[[str], Any]]
     required: tuple[str, ...]
-    constants: Mapping[str, str]
-    problems: Problems
 
-    def read(self, where: str, raw: Mapping[str, Any]) -> R | None:
-        before = len(self.problems.lines)
-        for key in raw:
-            if key not in self.columns:
-                self.problems.add(f"{where}.{key}", f"unknown column{nearest(str(key), self.columns)}")
-        for key in self.required:
-            if key not in raw:
-                self.problems.add(where, f"column `{key}` is missing")
-        values = {key: _cell(f"{where}.{key}", key, value, self.problems) for key, value in raw.items()}
-        if len(self.problems.lines) > before:
-            return None
-        if self.kind is TorchBuild and raw["variant"] != "cpu":
-            values["cuda"] = CudaVersion.from_variant(raw["variant"])
-        if "cc" in values:
-            values["capability"] = values.pop("cc")
-        return self.kind(**{**values, **self.constants})
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns in their order."""
+        return tuple(self.parsers)
 
 
-def _cell(where: str, key: str, value: object, problems: Problems) -> Any:
-    if key == "tegra" and value is True:
-        return True
-    if not isinstance(value, str):
-        hint = "; put versions in quotes" if isinstance(value, int | float) else ""
-        problems.add(where, f"expected a quoted text, got {value!r}{hint}")
-        return None
-    try:
-        return PARSERS[key](value) if key in PARSERS else value
-    except (ValueError, InvalidVersion, InvalidSpecifier) as error:
-        problems.add(where, str(error))
-        return None
+def shape_of(kind: type[Row]) -> Shape:
+    """The shape of a kind of row: its own fields, then those that all kinds share."""
+    if kind not in _SHAPES:
+        _SHAPES[kind] = _shape(kind)
+    return _SHAPES[kind]
+
+
+_SHAPES: dict[type[Row], Shape] = {}
+_GIVEN: Final[Mapping[type[Row], str]] = {Release: "package", SourceBuild: "package", TorchBuild: "cuda"}
+"""Fields that are no columns: they follow from the name of the file, or from another column."""
+
+
+def _shape(kind: type[Row]) -> Shape:
+    given = _GIVEN.get(kind, "")
+    own = {field.name: field for field in fields(kind) if field.name != given}
+    order = [name for name in own if name not in LAST_COLUMNS] + [
+        name for name in LAST_COLUMNS if name in own
+    ]
+    return Shape(
+        kind,
+        {name: PARSERS[str(own[name].type).removesuffix(" | None")] for name in order},
+        tuple(name for name in order if own[name].default is MISSING),
+    )
+
+
+def columns_of(document: Document) -> dict[str, tuple[str, ...]]:
+    """The columns of each section of a document, in their order."""
+    return {section: shape_of(kind_of(document.name, section)).columns for section in document.sections}
+
+
+def typed_row(
+    where: str, raw: Mapping[str, str], shape: Shape, package: str, problems: Problems
+) -> Row | None:
+    """A row as a value; None after noting what cannot be read."""
+    values: dict[str, Any] = {}
+    before = len(problems.lines)
+    parsers = shape.parsers
+    for column, text in raw.items():
+        parse = parsers.get(column)
+        if parse is None:
+            problems.add(f"{where}.{column}", f"unknown column{nearest(column, shape.columns)}")
+            continue
+        try:
+            values[column] = parse(text)
+        except (ValueError, RecursionError) as error:
+            problems.add(f"{where}.{column}", str(error))
+    for column in shape.required:
+        if column not in raw:
+            problems.add(where, f"column `{column}` is missing")
+    if package:
+        values["package"] = package
+    elif shape.kind is TorchBuild and raw.get("variant", "cpu") != "cpu":
+        try:
+            values["cuda"] = _variant_cuda(raw["variant"])
+        except ValueError as error:
+            problems.add(f"{where}.variant", str(error))
+    return shape.kind(**values) if len(problems.lines) == before else None
+
+
+_variant_cuda = _once(CudaVersion.from_variant)
+
+
+def typed_rows(document: Document, kind: type[R], problems: Problems, section: str = ROWS) -> tuple[R, ...]:
+    """The rows of a document's section as values; what cannot be read is noted and left out."""
+    shape = shape_of(kind)
+    package = document.name.removeprefix(PACKAGES) if kind in {Release, SourceBuild} else ""
+    found = (
+        typed_row(f"{document.name} {section}[{index}]", raw, shape, package, problems)
+        for index, raw in enumerate(document.sections.get(section, ()))
+    )
+    return tuple(row for row in found if isinstance(row, kind))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,51 +221,81 @@ class Tables:
     sources: Mapping[str, Mapping[str, Source]]
     cuda: tuple[CudaLine, ...]
     toolkits: tuple[Toolkit, ...]
+    toolkit_releases: tuple[ToolkitRelease, ...]
+    nvidia_wheels: tuple[NvidiaWheel, ...]
     architectures: tuple[Architecture, ...]
     gpus: tuple[GpuRow, ...]
     indexes: tuple[Index, ...]
     targets: tuple[TargetRow, ...]
+    conda_builds: tuple[CondaBuild, ...]
+    conda_eras: tuple[CondaEra, ...]
+    conda_pins: tuple[CondaPin, ...]
+    images: tuple[Image, ...]
+    systems: tuple[System, ...]
     torch: tuple[TorchBuild, ...]
-    companions: Mapping[str, tuple[Companion, ...]]
+    packages: Mapping[str, tuple[Release, ...]]
+    builds: Mapping[str, tuple[SourceBuild, ...]]
+
+    @property
+    def by_name(self) -> dict[str, tuple[Row, ...]]:
+        """The rows of each table by its name; those of a package's two sections together."""
+        found: dict[str, tuple[Row, ...]] = {
+            name: getattr(self, name.removeprefix(PACKAGES).replace("-", "_")) for name in KINDS
+        }
+        for package, rows in self.packages.items():
+            found[f"{PACKAGES}{package}"] = (*rows, *self.builds.get(package, ()))
+        return dict(sorted(found.items()))
 
 
-def load_tables(texts: Mapping[str, str]) -> Tables:
-    """Read all tables from the texts of their files, keyed `cuda`, `packages/torch` and so on.
-
-    MatrixError names every problem as `cuda rows[3].linux_own`.
-    """
-    problems = Problems("matrix")
-    needed = ("cuda", "toolkits", "architectures", "gpus", "indexes", "targets", TORCH)
-    for name in needed:
+def read_documents(texts: Mapping[str, str], problems: Problems) -> dict[str, Document]:
+    """Read all files, keyed `cuda`, `packages/torch` and so on; missing and unknown ones are noted."""
+    for name in KINDS:
         if name not in texts:
             problems.add(name, "the table is missing")
-    read = {name: read_table(name, text, problems) for name, text in texts.items()}
-    empty = Table("", {}, ())
-
-    def rows(name: str, kind: type[R]) -> tuple[R, ...]:
-        return typed_rows(read.get(name, empty), kind, problems)
-
-    for name in read:
-        if name not in needed and not name.startswith(COMPANIONS):
+    for name in texts:
+        if name not in KINDS and not name.startswith(PACKAGES):
             problems.add(name, "unknown table")
-    tables = Tables(
-        sources={name: table.sources for name, table in read.items()},
-        cuda=rows("cuda", CudaLine),
-        toolkits=rows("toolkits", Toolkit),
-        architectures=rows("architectures", Architecture),
-        gpus=rows("gpus", GpuRow),
-        indexes=rows("indexes", Index),
-        targets=rows("targets", TargetRow),
-        torch=rows(TORCH, TorchBuild),
-        companions={
-            package: typed_rows(table, Companion, problems, package=package)
-            for name, table in read.items()
-            if name.startswith(COMPANIONS) and name != TORCH
-            for package in [name.removeprefix(COMPANIONS)]
+    documents = {name: read_document(name, text, problems) for name, text in texts.items()}
+    for name, document in documents.items():
+        if BUILDS in document.sections and name in KINDS:
+            problems.add(name, f"only files of {PACKAGES} have `{BUILDS}`")
+    return documents
+
+
+def type_tables(documents: Mapping[str, Document], problems: Problems) -> Tables:
+    """The rows of all documents as values."""
+
+    def rows(kind: type[R]) -> tuple[R, ...]:
+        return typed_rows(documents.get(kind.TABLE, Document(kind.TABLE)), kind, problems)
+
+    packages = {
+        name.removeprefix(PACKAGES): document
+        for name, document in documents.items()
+        if name.startswith(PACKAGES) and name not in KINDS
+    }
+    return Tables(
+        sources={name: document.sources for name, document in documents.items()},
+        cuda=rows(CudaLine),
+        toolkits=rows(Toolkit),
+        toolkit_releases=rows(ToolkitRelease),
+        nvidia_wheels=rows(NvidiaWheel),
+        architectures=rows(Architecture),
+        gpus=rows(GpuRow),
+        indexes=rows(Index),
+        targets=rows(TargetRow),
+        conda_builds=rows(CondaBuild),
+        conda_eras=rows(CondaEra),
+        conda_pins=rows(CondaPin),
+        images=rows(Image),
+        systems=rows(System),
+        torch=rows(TorchBuild),
+        packages={name: typed_rows(found, Release, problems) for name, found in packages.items()},
+        builds={
+            name: typed_rows(found, SourceBuild, problems, BUILDS)
+            for name, found in packages.items()
+            if BUILDS in found.sections
         },
     )
-    raise_for(problems)
-    return tables
 
 
 def raise_for(problems: Problems) -> None:

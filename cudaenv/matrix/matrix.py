@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cached_property
 
-from cudaenv.matrix.gpus import GpuRow, GpuTable
+from cudaenv.matrix.document import Document
+from cudaenv.matrix.gpus import GpuTable
 from cudaenv.matrix.invariants import check
-from cudaenv.matrix.load import TORCH, Tables, load_tables
+from cudaenv.matrix.load import Tables, raise_for, read_documents, type_tables
+from cudaenv.matrix.packages import Release, SourceBuild, TorchBuild
 from cudaenv.matrix.tables import (
     DEFAULT_INDEX,
     Architecture,
-    Companion,
     CudaLine,
     Index,
     Row,
     Source,
     TargetRow,
-    TorchBuild,
+    Toolkit,
+    ToolkitRelease,
 )
 from cudaenv.model.documents import Problems
 from cudaenv.model.machine import Gpu, Platform
@@ -33,13 +35,15 @@ class Matrix:
         self._architectures = {row.sm: row for row in tables.architectures}
         self._indexes = {row.index: row for row in tables.indexes}
         self._targets = {row.target: row for row in tables.targets}
+        self._toolkits = {row.cuda: row for row in tables.toolkits}
 
     @classmethod
     def from_texts(cls, texts: Mapping[str, str]) -> Matrix:
-        """Read and check the tables; MatrixError names all that is wrong with them."""
-        tables = load_tables(texts)
-        check(tables, Problems("matrix"))
-        return cls(tables)
+        """Read and check the tables from the texts of their files, keyed `cuda`, `packages/torch` and so on.
+
+        MatrixError names every problem as `cuda rows[3].linux_own`.
+        """
+        return cls(type_checked(read_checked(texts)))
 
     @cached_property
     def gpus(self) -> GpuTable:
@@ -58,19 +62,52 @@ class Matrix:
         """All builds of torch for a platform, in the order of the table."""
         return tuple(build for build in self.tables.torch if build.platform is platform)
 
-    def companions(self, package: str) -> tuple[Companion, ...]:
-        """The releases of a package that goes with torch; empty for another package."""
-        return self.tables.companions.get(package, ())
+    def releases(self, package: str) -> tuple[Release, ...]:
+        """All releases of a package beside torch, wherever they lie; empty for an unknown one."""
+        return self.tables.packages.get(package, ())
+
+    def companions(self, package: str) -> tuple[Release, ...]:
+        """The wheels of a package that are bound to a torch release and to one CUDA major at most."""
+        return self._companions.get(package, ())
+
+    @cached_property
+    def _companions(self) -> Mapping[str, tuple[Release, ...]]:
+        found = {
+            package: tuple(row for row in rows if self._is_companion(row))
+            for package, rows in self.tables.packages.items()
+        }
+        return {package: rows for package, rows in found.items() if rows}
+
+    def _is_companion(self, row: Release) -> bool:
+        is_bound = row.released_with is not None or bool(row.torch)
+        carried = row.index == DEFAULT_INDEX or not self._indexes[row.index].is_flat
+        return is_bound and carried and "wheel" in row.files and len(row.cuda_majors) < 2
+
+    def source_builds(self, package: str) -> tuple[SourceBuild, ...]:
+        """What building a package from source needs and where it fails; empty for an unknown one."""
+        return self.tables.builds.get(package, ())
+
+    def toolkit(self, cuda: CudaVersion) -> Toolkit | None:
+        """What the toolkit of a release line compiles for and with, if it is known."""
+        return self._toolkits.get(cuda)
+
+    def toolkit_releases(self, cuda: CudaVersion) -> tuple[ToolkitRelease, ...]:
+        """The releases of the `cuda-toolkit` metapackage of a line, oldest first."""
+        return tuple(
+            sorted(
+                (row for row in self.tables.toolkit_releases if row.cuda == cuda), key=lambda row: row.version
+            )
+        )
 
     @cached_property
     def family(self) -> frozenset[str]:
-        """The packages whose builds carry a CUDA variant: torch and what is released with it."""
-        released = {
+        """The packages whose builds carry a CUDA variant: torch and what is bound to it."""
+        bound = {
             package
-            for package, rows in self.tables.companions.items()
-            if any(row.released_with for row in rows)
+            for package, rows in self._companions.items()
+            if any(row.released_with or row.cuda for row in rows)
         }
-        return frozenset({"torch", *released})
+        return frozenset({"torch", *bound})
 
     @property
     def index_names(self) -> tuple[str, ...]:
@@ -138,15 +175,20 @@ class Matrix:
         return capabilities.pop() if len(capabilities) == 1 else None
 
 
-def all_rows(tables: Tables) -> dict[str, tuple[Row | GpuRow, ...]]:
-    """The typed rows of each table, by its name."""
-    return {
-        "architectures": tables.architectures,
-        "cuda": tables.cuda,
-        "gpus": tables.gpus,
-        "indexes": tables.indexes,
-        TORCH: tables.torch,
-        **{f"packages/{package}": rows for package, rows in sorted(tables.companions.items())},
-        "targets": tables.targets,
-        "toolkits": tables.toolkits,
-    }
+def read_checked(texts: Mapping[str, str]) -> dict[str, Document]:
+    """The documents of all files, checked each and against each other. MatrixError names all problems."""
+    problems = Problems("matrix")
+    documents = read_documents(texts, problems)
+    tables = type_tables(documents, problems)
+    raise_for(problems)
+    check(tables, problems)
+    raise_for(problems)
+    return documents
+
+
+def type_checked(documents: Mapping[str, Document]) -> Tables:
+    """The tables of documents that were checked before."""
+    problems = Problems("matrix")
+    tables = type_tables(documents, problems)
+    raise_for(problems)
+    return tables

@@ -1,25 +1,28 @@
-"""The rows of the matrix, typed. What each column means stands at the head of its file."""
+"""The rows of the matrix, typed. What each column means stands in its file and in matrix/README.md."""
 
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass, fields
 from enum import StrEnum
+from typing import ClassVar
 
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
-from cudaenv.model.machine import Platform
-from cudaenv.model.versions import (
-    ComputeCapability,
-    CudaVersion,
-    DriverVersion,
-    GlibcVersion,
-    PythonVersion,
-)
+from cudaenv.model.versions import ComputeCapability, CudaVersion, DriverVersion, GlibcVersion
 
 DEFAULT_INDEX = ""
 """The index of rows that name none: the installer's default, PyPI."""
+
+ANY = SpecifierSet()
+"""No restriction to certain versions."""
+
+
+def cited_in(note: str) -> tuple[str, ...]:
+    """The sources that a note names, by the words `source NAME`."""
+    return tuple(re.findall(r"\bsource ([\w.-]*\w)", note))
 
 
 class Basis(StrEnum):
@@ -30,11 +33,19 @@ class Basis(StrEnum):
     INFERRED = "inferred"
 
 
+class SourceKind(StrEnum):
+    """What a source is: a page at a URL, or an artefact such as a wheel."""
+
+    URL = "url"
+    ARTEFACT = "artefact"
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """Where rows come from: a page or an artefact, what exactly it says, and the day it was read."""
 
     name: str
+    kind: SourceKind
     where: str
     says: str
     read: str
@@ -42,21 +53,27 @@ class Source:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """What every row of every table has."""
+    """What every row of every table has; `read` is the day it was measured, if not that of its source."""
 
     source: str
     basis: Basis
+    read: str = ""
     note: str = ""
+
+    TABLE: ClassVar[str] = ""
+    KEY: ClassVar[tuple[str, ...]] = ()
+    ORDER: ClassVar[tuple[str, ...]] = ()
+    """The columns that a refreshed table is sorted by, where they are not those of `KEY` in their order."""
 
     @property
     def table(self) -> str:
         """The file it stands in, without `.yaml`."""
-        raise NotImplementedError
+        return self.TABLE
 
     @property
     def key(self) -> str:
         """What tells it from the other rows of its table."""
-        raise NotImplementedError
+        return " ".join(text for column in self.KEY for text in [str(getattr(self, column))] if text)
 
     @property
     def digest(self) -> str:
@@ -69,21 +86,14 @@ class Row:
 class CudaLine(Row):
     """A CUDA release line and the drivers that run it (cuda.yaml)."""
 
+    TABLE: ClassVar[str] = "cuda"
+    KEY: ClassVar[tuple[str, ...]] = ("cuda",)
+
     cuda: CudaVersion
-    linux_own: DriverVersion
     linux_minor: DriverVersion | None = None
     windows_minor: DriverVersion | None = None
+    linux_own: DriverVersion
     windows_own: DriverVersion | None = None
-
-    @property
-    def table(self) -> str:
-        """The file it stands in."""
-        return "cuda"
-
-    @property
-    def key(self) -> str:
-        """Its release line."""
-        return str(self.cuda)
 
     def own_driver(self, *, windows: bool) -> DriverVersion | None:
         """The driver that came with the line's first release; None where none came (Windows, CUDA 13)."""
@@ -96,26 +106,73 @@ class CudaLine(Row):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Toolkit(Row):
-    """A toolkit release line: what its compiler accepts and writes (toolkits.yaml)."""
+    """A toolkit release line: what its compiler accepts and writes, and host compilers (toolkits.yaml).
+
+    `exact` and `family` are capabilities with architecture-specific (`sm_90a`) and family-specific
+    (`sm_100f`) targets. `gcc` is the newest major, `clang` oldest and newest major (`-19` without a lower
+    bound), `msvc` the range of `_MSC_VER`.
+    """
+
+    TABLE: ClassVar[str] = "toolkits"
+    KEY: ClassVar[tuple[str, ...]] = ("cuda",)
 
     cuda: CudaVersion
     ptx_isa: str
     sms: tuple[ComputeCapability, ...]
+    exact: tuple[ComputeCapability, ...] = ()
+    family: tuple[ComputeCapability, ...] = ()
+    gcc: str = ""
+    clang: str = ""
+    msvc: str = ""
 
-    @property
-    def table(self) -> str:
-        """The file it stands in."""
-        return "toolkits"
 
-    @property
-    def key(self) -> str:
-        """Its release line."""
-        return str(self.cuda)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolkitRelease(Row):
+    """A release of the `cuda-toolkit` metapackage on PyPI (toolkit-releases.yaml).
+
+    `components`: the version of each extra's own wheel, as its requirement pins it. `loose`: extras whose
+    requirement is no exact pin. `skew`: extras that the compiler needs and that this release's `nvcc` extra
+    leaves to the resolver, which then takes newer ones that do not fit. `compiles`: its wheels have a whole
+    nvcc. `lib`: the directory below the toolkit's root where that nvcc looks for libraries; `lib64` is not
+    in the wheels.
+    """
+
+    TABLE: ClassVar[str] = "toolkit-releases"
+    KEY: ClassVar[tuple[str, ...]] = ("version",)
+
+    version: Version
+    cuda: CudaVersion
+    compiles: bool = False
+    lib: str = ""
+    components: tuple[tuple[str, str], ...]
+    loose: tuple[str, ...] = ()
+    skew: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NvidiaWheel(Row):
+    """A family of `nvidia-*` wheels on PyPI (nvidia-wheels.yaml), and what the newest contains."""
+
+    TABLE: ClassVar[str] = "nvidia-wheels"
+    KEY: ClassVar[tuple[str, ...]] = ("wheel",)
+
+    wheel: str
+    major: str
+    first: str
+    last: str
+    prefix: str = ""
+    programs: tuple[str, ...] = ()
+    libraries: tuple[str, ...] = ()
+    platforms: tuple[str, ...] = ()
+    glibc: GlibcVersion | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Architecture(Row):
     """An SM architecture and the toolkits that compile for it (architectures.yaml)."""
+
+    TABLE: ClassVar[str] = "architectures"
+    KEY: ClassVar[tuple[str, ...]] = ("sm",)
 
     sm: ComputeCapability
     family: str
@@ -123,94 +180,34 @@ class Architecture(Row):
     last: CudaVersion | None = None
     tegra: bool = False
 
-    @property
-    def table(self) -> str:
-        """The file it stands in."""
-        return "architectures"
-
-    @property
-    def key(self) -> str:
-        """Its number."""
-        return str(self.sm)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Index(Row):
-    """A package index beside the default one (indexes.yaml)."""
+    """A package index beside the default one (indexes.yaml).
+
+    `url` is what a lock names: `{variant}` stands for `cu126` and the like, `{torch}` for a release line
+    of torch.
+    """
+
+    TABLE: ClassVar[str] = "indexes"
+    KEY: ClassVar[tuple[str, ...]] = ("index",)
 
     index: str
     url: str
     also: str = ""
 
     @property
-    def table(self) -> str:
-        """The file it stands in."""
-        return "indexes"
-
-    @property
-    def key(self) -> str:
-        """Its name."""
-        return self.index
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TorchBuild(Row):
-    """One build of torch (packages/torch.yaml)."""
-
-    version: Version
-    variant: str
-    platform: Platform
-    pythons: tuple[PythonVersion, ...]
-    index: str = DEFAULT_INDEX
-    cuda: CudaVersion | None = None
-    sms: tuple[ComputeCapability, ...] = ()
-    ptx: tuple[ComputeCapability, ...] = ()
-    glibc: GlibcVersion | None = None
-    macos: str = ""
-    published: str = ""
-
-    @property
-    def table(self) -> str:
-        """The file it stands in."""
-        return "packages/torch"
-
-    @property
-    def key(self) -> str:
-        """Its release, variant and platform."""
-        return f"{self.version} {self.variant} {self.platform}"
-
-    @property
-    def label(self) -> str:
-        """The version and variant as people write them, whichever index carries it."""
-        return f"{self.version}+{self.variant}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Companion(Row):
-    """A release of a package that goes with torch (packages/torchvision.yaml and others)."""
-
-    package: str
-    version: Version
-    torch: SpecifierSet
-    platforms: tuple[Platform, ...]
-    pythons: tuple[PythonVersion, ...]
-    released_with: Version | None = None
-    published: str = ""
-
-    @property
-    def table(self) -> str:
-        """The file it stands in."""
-        return f"packages/{self.package}"
-
-    @property
-    def key(self) -> str:
-        """Its version."""
-        return str(self.version)
+    def is_flat(self) -> bool:
+        """Whether it is single pages of links, and no index with a page a project (PEP 503)."""
+        return self.url.endswith(".html")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetRow(Row):
     """Why an environment exists and what it therefore needs (targets.yaml)."""
+
+    TABLE: ClassVar[str] = "targets"
+    KEY: ClassVar[tuple[str, ...]] = ("target",)
 
     target: str
     title: str
@@ -218,13 +215,3 @@ class TargetRow(Row):
     components: tuple[str, ...]
     providers: tuple[str, ...]
     why: str
-
-    @property
-    def table(self) -> str:
-        """The file it stands in."""
-        return "targets"
-
-    @property
-    def key(self) -> str:
-        """Its name."""
-        return self.target

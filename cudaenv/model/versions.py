@@ -73,6 +73,39 @@ class CudaVersion(_TwoNumbers):
         return f"cu{self.major}{self.minor}"
 
 
+@dataclass(frozen=True, order=True, slots=True)
+class CudaBinding:
+    """What compiled code is bound to: a CUDA major, and the release line if that is known."""
+
+    major: int
+    minor: int | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read `12` or `12.8`. ValueError otherwise."""
+        match = re.fullmatch(r"(\d{1,2})(?:\.(\d{1,2}))?", text.strip())
+        if match is None:
+            raise ValueError(f"not a CUDA major or release line: {text!r} (expected `12` or `12.8`)")
+        return cls(int(match[1]), int(match[2]) if match[2] else None)
+
+    @classmethod
+    def from_soname(cls, name: str) -> Self | None:
+        """What a file name of the CUDA runtime tells; None for other files.
+
+        Up to CUDA 10 it names the release line (`libcudart.so.10.2`), then the major: `libcudart.so.11.0` is
+        that of all 11.x. auditwheel adds a hash to what it bundles: `libcudart-80664282.so.10.2`, later
+        `libcudart.3eda8113.so.13`.
+        """
+        match = re.fullmatch(r"libcudart(?:[-.][0-9a-f]{8,})?\.so\.(\d{1,2})(?:\.(\d{1,2}))?(?:\.\d+)*", name)
+        if match is None:
+            return None
+        major = int(match[1])
+        return cls(major, int(match[2]) if match[2] and major < 11 else None)
+
+    def __str__(self) -> str:
+        return str(self.major) if self.minor is None else f"{self.major}.{self.minor}"
+
+
 @total_ordering
 @dataclass(frozen=True, slots=True, eq=False)
 class DriverVersion:

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from packaging.version import Version
 
 from cudaenv.matrix.matrix import Matrix
-from cudaenv.matrix.tables import DEFAULT_INDEX, Companion, TorchBuild
+from cudaenv.matrix.packages import Release, TorchBuild
+from cudaenv.matrix.tables import DEFAULT_INDEX
 from cudaenv.model.machine import Platform
 from cudaenv.model.markers import marker_environment
 from cudaenv.model.plan import PlannedPackage
@@ -28,7 +29,7 @@ class Candidate:
 
     build: TorchBuild
     provider: Provider = Provider.PIP
-    companions: tuple[tuple[PlannedPackage, Companion], ...] = ()
+    companions: tuple[tuple[PlannedPackage, Release], ...] = ()
     pythons: tuple[PythonVersion, ...] = ()
     missing: tuple[str, ...] = ()
 
@@ -83,7 +84,7 @@ def _complete(
     wanted: dict[str, list[PackageRequest]],
     matrix: Matrix,
 ) -> Candidate:
-    found: list[tuple[PlannedPackage, Companion]] = []
+    found: list[tuple[PlannedPackage, Release]] = []
     missing = []
     for name, requests in wanted.items():
         # The newest, but of the same variant before another of the same CUDA major.
@@ -103,25 +104,44 @@ def _companions(
     build: TorchBuild,
     pythons: tuple[PythonVersion, ...],
     matrix: Matrix,
-) -> Iterator[tuple[PlannedPackage, Companion]]:
+) -> Iterator[tuple[PlannedPackage, Release]]:
     """The releases of a companion that go with a build, newest first."""
-    for row in sorted(matrix.companions(name), key=lambda row: row.version, reverse=True):
+    extras = tuple(sorted({extra for request in requests for extra in request.extras}))
+    for row in sorted(matrix.companions(name), key=_preference, reverse=True):
         fits = build.version in row.torch and build.platform in row.platforms
         if not (fits and set(row.pythons) & set(pythons)):
             continue
-        sibling = _sibling(row.released_with, build, matrix) if row.released_with else None
-        if row.released_with is not None and sibling is None:
-            continue
-        if not all(admits(item, row.version, sibling.variant if sibling else "") for item in requests):
-            continue
-        extras = tuple(sorted({extra for request in requests for extra in request.extras}))
-        if sibling is not None:
-            yield planned(name, row.version, sibling, matrix, extras), row
-            continue
-        plain = PlannedPackage(
-            name=name, version=row.version, variant="", index=DEFAULT_INDEX, index_url="", extras=extras
-        )
-        yield plain, row
+        package = _placed(name, row, build, matrix, extras)
+        label = package.variant if package is not None and row.released_with is not None else ""
+        if package is not None and all(admits(item, row.version, label) for item in requests):
+            yield package, row
+
+
+def _preference(row: Release) -> tuple[object, ...]:
+    """Rises with the release; of one release the default index wins, then no CUDA, then the newest CUDA."""
+    cuda = [(binding.major, binding.minor or 0) for binding in row.cuda]
+    return row.version, row.index == DEFAULT_INDEX, not cuda, cuda
+
+
+def _placed(
+    name: str, row: Release, build: TorchBuild, matrix: Matrix, extras: tuple[str, ...]
+) -> PlannedPackage | None:
+    """A companion from where its build for this torch lies; None where it has none of torch's CUDA major."""
+    if row.released_with is not None:
+        sibling = _sibling(row.released_with, build, matrix)
+        return None if sibling is None else planned(name, row.version, sibling, matrix, extras)
+    majors = row.cuda_majors
+    if majors and (build.cuda is None or build.cuda.major not in majors):
+        return None
+    return PlannedPackage(
+        name=name,
+        version=row.version,
+        variant=row.variant or next((cuda.variant for cuda in row.cuda_lines), ""),
+        index=row.index,
+        index_url=matrix.index_url(row.index, row.variant),
+        cuda_major=min(majors, default=None),
+        extras=extras,
+    )
 
 
 def _sibling(release: Version, build: TorchBuild, matrix: Matrix) -> TorchBuild | None:

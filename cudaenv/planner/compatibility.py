@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from cudaenv.matrix.matrix import Matrix
-from cudaenv.matrix.tables import CudaLine, TorchBuild
+from cudaenv.matrix.packages import Release, TorchBuild
+from cudaenv.matrix.tables import CudaLine
 from cudaenv.model.machine import Gpu, Machine
 from cudaenv.model.plan import Level
 from cudaenv.model.versions import ComputeCapability, CudaVersion, DriverVersion
@@ -64,23 +65,49 @@ class DriverFacts:
 
 
 class Reach(Enum):
-    """How a build's code runs on a GPU."""
+    """How code runs on a GPU."""
 
     SASS = auto()
     PTX = auto()
     UNVERIFIED = auto()
 
 
-def sass_for(build: TorchBuild, capability: ComputeCapability, matrix: Matrix) -> ComputeCapability | None:
-    """The SM architecture in a build whose machine code runs on a GPU, or None.
+@dataclass(frozen=True, slots=True)
+class Code:
+    """The GPU code that a wheel carries; `cuda` is the release line that made it, None without any."""
+
+    cuda: CudaVersion | None
+    sms: tuple[ComputeCapability, ...]
+    ptx: tuple[ComputeCapability, ...]
+    exact: tuple[ComputeCapability, ...] = ()
+
+    @classmethod
+    def of(cls, build: TorchBuild) -> Code:
+        """The code of a torch build."""
+        return cls(build.cuda, build.sms, build.ptx)
+
+    @classmethod
+    def of_release(cls, release: Release) -> Code | None:
+        """The code of another package's wheel; None where the matrix does not know it."""
+        if len(release.cuda_lines) != 1 or not (release.sms or release.exact or release.ptx):
+            return None
+        return cls(release.cuda_lines[0], release.sms, release.ptx, release.exact)
+
+
+def sass_for(code: Code, capability: ComputeCapability, matrix: Matrix) -> ComputeCapability | None:
+    """The SM architecture whose machine code runs on a GPU, or None.
 
     Machine code runs on the same major and an equal or higher minor version, except on Tegra boards
-    (https://docs.nvidia.com/cuda/ada-compatibility-guide/index.html).
+    (https://docs.nvidia.com/cuda/ada-compatibility-guide/index.html); what was made for exactly one
+    capability (`sm_90a`) runs on that one
+    (https://docs.nvidia.com/cuda/cuda-c-programming-guide/index.html#feature-set-compiler-targets).
     """
+    if capability in code.exact:
+        return capability
     architecture = matrix.architecture(capability)
     if architecture is not None and architecture.tegra:
-        return capability if capability in build.sms else None
-    fitting = [sm for sm in build.sms if sm.major == capability.major and sm.minor <= capability.minor]
+        return capability if capability in code.sms else None
+    fitting = [sm for sm in code.sms if sm.major == capability.major and sm.minor <= capability.minor]
     usable = [sm for sm in fitting if not _is_tegra(sm, matrix)]
     return max(usable, default=None)
 
@@ -90,19 +117,19 @@ def _is_tegra(sm: ComputeCapability, matrix: Matrix) -> bool:
     return architecture is not None and architecture.tegra
 
 
-def reach(build: TorchBuild, gpu: Gpu, driver: DriverFacts, matrix: Matrix) -> Reach | None:
-    """How a build runs on a GPU with a driver; None where it does not.
+def reach(code: Code, gpu: Gpu, driver: DriverFacts, matrix: Matrix) -> Reach | None:
+    """How code runs on a GPU with a driver; None where it does not.
 
     PTX loads only where the driver's own CUDA is at least the toolkit's that made it
     (https://docs.nvidia.com/deploy/cuda-compatibility/minor-version-compatibility.html). A GPU newer
     than the matrix knows is let through, to be planned with a warning.
     """
-    if build.cuda is None or sass_for(build, gpu.capability, matrix) is not None:
+    if code.cuda is None or sass_for(code, gpu.capability, matrix) is not None:
         return Reach.SASS
     architecture = matrix.architecture(gpu.capability)
     is_tegra = architecture is not None and architecture.tegra
-    can_load = not driver.is_known or driver.level(matrix.line(build.cuda)) is Level.DIRECT
-    if can_load and not is_tegra and any(ptx <= gpu.capability for ptx in build.ptx):
+    can_load = not driver.is_known or driver.level(matrix.line(code.cuda)) is Level.DIRECT
+    if can_load and not is_tegra and any(ptx <= gpu.capability for ptx in code.ptx):
         return Reach.PTX
     return Reach.UNVERIFIED if is_newer_than_matrix(gpu, matrix) else None
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from cudaenv.matrix.tables import Row, TorchBuild
+from cudaenv.matrix.packages import TorchBuild
+from cudaenv.matrix.tables import CudaLine, Row
 from cudaenv.model.machine import Platform
 from cudaenv.model.plan import DriverNeed, Environment, Layer
 from cudaenv.planner.candidates import applies, planned
-from cudaenv.planner.compatibility import Reach, reach
+from cudaenv.planner.compatibility import Code, Reach, reach
 from cudaenv.planner.problem import Problem
 from cudaenv.planner.search import Choice, units
 
@@ -91,13 +92,19 @@ def served(choice: Choice, problem: Problem) -> tuple[str, ...]:
     )
 
 
-def needs_own_driver(choice: Choice, problem: Problem) -> bool:
-    """Whether a GPU is reached by PTX only, which the toolkit's own driver alone can load."""
-    build, matrix = choice.candidate.build, problem.matrix
-    return any(
-        reach(build, gpu, problem.driver(kind.machine), matrix) is Reach.PTX
-        for kind in choice.kinds
-        for gpu in kind.machine.gpus or ()
+def ptx_lines(choice: Choice, problem: Problem) -> tuple[CudaLine, ...]:
+    """The release lines whose PTX a GPU is reached by, which only a driver as new as the line can load."""
+    candidate, matrix = choice.candidate, problem.matrix
+    codes = [Code.of(candidate.build), *(Code.of_release(row) for _, row in candidate.companions)]
+    return tuple(
+        matrix.line(code.cuda)
+        for code in codes
+        if code is not None and code.cuda is not None
+        if any(
+            reach(code, gpu, problem.driver(kind.machine), matrix) is Reach.PTX
+            for kind in choice.kinds
+            for gpu in kind.machine.gpus or ()
+        )
     )
 
 
@@ -106,11 +113,11 @@ def driver_need(choice: Choice, problem: Problem) -> DriverNeed | None:
     build = choice.candidate.build
     if build.cuda is None:
         return None
-    line = problem.matrix.line(build.cuda)
-    own = needs_own_driver(choice, problem)
+    line, loading = problem.matrix.line(build.cuda), ptx_lines(choice, problem)
+    windows = [line.windows_minor or line.windows_own, *(other.windows_own for other in loading)]
     return DriverNeed(
-        linux=(None if own else line.linux_minor) or line.linux_own,
-        windows=(None if own else line.windows_minor) or line.windows_own,
+        linux=max([line.linux_minor or line.linux_own, *(other.linux_own for other in loading)]),
+        windows=max((driver for driver in windows if driver is not None), default=None),
         level=choice.assessment.level(choice.candidate, choice.kinds),
     )
 

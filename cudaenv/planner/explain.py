@@ -9,8 +9,8 @@ from cudaenv.matrix.tables import DEFAULT_INDEX
 from cudaenv.model.machine import Machine
 from cudaenv.model.plan import Alternative, Decision, Level, Reason, Remark
 from cudaenv.planner.candidates import Candidate
-from cudaenv.planner.compatibility import Reach, is_newer_than_matrix, reach, sass_for
-from cudaenv.planner.environments import driver_need, needs_own_driver, served
+from cudaenv.planner.compatibility import Code, is_newer_than_matrix, sass_for
+from cudaenv.planner.environments import driver_need, served
 from cudaenv.planner.problem import Problem
 from cudaenv.planner.rules import driver_text, listing
 from cudaenv.planner.search import UNKNOWN_MACHINE, Choice, MachineKind
@@ -81,7 +81,7 @@ def _build_reasons(choice: Choice, problem: Problem) -> Iterator[Reason]:
         yield Reason("cpu", why, matrix.cite(build))
     for kind in choice.kinds:
         for gpu in kind.machine.gpus or ():
-            sm = sass_for(build, gpu.capability, matrix)
+            sm = sass_for(Code.of(build), gpu.capability, matrix)
             if build.cuda is not None and sm is not None:
                 yield Reason(
                     "machine-code",
@@ -286,9 +286,7 @@ def _gpu_remarks(choice: Choice, kind: MachineKind, problem: Problem) -> Iterato
     facts, name = problem.driver(kind.machine), kind.machine.name
     for gpu in kind.machine.gpus or ():
         architecture = matrix.architecture(gpu.capability)
-        if is_newer_than_matrix(gpu, matrix) or (
-            reach(build, gpu, facts, matrix) is Reach.PTX and not needs_own_driver(choice, problem)
-        ):
+        if is_newer_than_matrix(gpu, matrix):
             text = f"{gpu.label} in `{name}` is newer than the matrix"
             yield Remark("unverified", text, matrix.cite(build))
         first = architecture and next(

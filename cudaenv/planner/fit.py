@@ -8,7 +8,7 @@ from typing import Any
 from packaging.version import Version
 
 from cudaenv.matrix.matrix import Matrix
-from cudaenv.matrix.tables import TorchBuild
+from cudaenv.matrix.packages import TorchBuild
 from cudaenv.model.machine import Machine, Platform
 from cudaenv.model.plan import Reason
 from cudaenv.model.spec import CudaRequest, Spec

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 from cudaenv.matrix.matrix import Matrix
-from cudaenv.matrix.tables import TorchBuild
+from cudaenv.matrix.tables import Row
 from cudaenv.model.machine import Machine, Platform
 from cudaenv.model.plan import Reason
 from cudaenv.model.spec import Provider
 from cudaenv.model.versions import ComputeCapability, PythonVersion
 from cudaenv.planner.candidates import Candidate, admits, admitting_pythons, applies
-from cudaenv.planner.compatibility import reach
+from cudaenv.planner.compatibility import Code, reach
 from cudaenv.planner.problem import Problem
 
 SpecRule = Callable[[Candidate, Problem], Iterator[Reason]]
@@ -142,22 +142,28 @@ def driver_text(machine: Machine) -> str:
 def machine_code(candidate: Candidate, machine: Machine, problem: Problem) -> Iterator[Reason]:
     """Every GPU finds machine code in the build, or PTX that its driver can load."""
     build = candidate.build
-    if build.cuda is None:
-        return
+    yield from _without_code(f"torch {build.label}", Code.of(build), build, machine, problem)
+
+
+def companion_code(candidate: Candidate, machine: Machine, problem: Problem) -> Iterator[Reason]:
+    """Every GPU finds code in the compiled companions whose code is known."""
+    for package, row in candidate.companions:
+        code = Code.of_release(row)
+        if code is not None:
+            yield from _without_code(package.requirement, code, row, machine, problem)
+
+
+def _without_code(what: str, code: Code, row: Row, machine: Machine, problem: Problem) -> Iterator[Reason]:
     facts = problem.driver(machine)
+    ptx = f" and PTX for {listing(code.ptx)}" if code.ptx else ""
     for gpu in machine.gpus or ():
-        if reach(build, gpu, facts, problem.matrix) is None:
+        if reach(code, gpu, facts, problem.matrix) is None:
             yield Reason(
                 "machine-code",
-                f"torch {build.label} has machine code for {listing(build.sms)}"
-                f"{_ptx(build)}, none for {gpu.label} of `{machine.name}`"
-                f"{_tegra(gpu.capability, problem.matrix)}",
-                problem.matrix.cite(build),
+                f"{what} has machine code for {listing(sorted({*code.sms, *code.exact}))}{ptx}, "
+                f"none for {gpu.label} of `{machine.name}`{_tegra(gpu.capability, problem.matrix)}",
+                problem.matrix.cite(row),
             )
-
-
-def _ptx(build: TorchBuild) -> str:
-    return f" and PTX for {listing(build.ptx)}" if build.ptx else ""
 
 
 def _tegra(capability: ComputeCapability, matrix: Matrix) -> str:
@@ -180,7 +186,13 @@ def glibc(candidate: Candidate, machine: Machine, problem: Problem) -> Iterator[
 
 
 SPEC_RULES: tuple[SpecRule, ...] = (provider, package_pin, cuda_request, companions, python)
-MACHINE_RULES: tuple[MachineRule, ...] = (cpu_by_request, machine_code, driver, glibc)
+MACHINE_RULES: tuple[MachineRule, ...] = (
+    cpu_by_request,
+    machine_code,
+    companion_code,
+    driver,
+    glibc,
+)
 
 
 def spec_rejections(candidate: Candidate, problem: Problem) -> tuple[Reason, ...]:

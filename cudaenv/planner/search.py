@@ -13,7 +13,7 @@ from cudaenv.model.plan import Level, Reason
 from cudaenv.model.spec import Spec
 from cudaenv.model.versions import PythonVersion
 from cudaenv.planner.candidates import Candidate, candidates
-from cudaenv.planner.compatibility import Reach, is_newer_than_matrix, reach
+from cudaenv.planner.compatibility import Code, Reach, is_newer_than_matrix, reach
 from cudaenv.planner.problem import Problem
 from cudaenv.planner.rules import allowed_pythons, machine_rejections, spec_rejections
 
@@ -158,7 +158,8 @@ class Assessment:
         """Whether a GPU is let through only because it is newer than the matrix."""
         problem = self.problem
         return any(
-            reach(candidate.build, gpu, problem.driver(kind.machine), problem.matrix) is Reach.UNVERIFIED
+            reach(Code.of(candidate.build), gpu, problem.driver(kind.machine), problem.matrix)
+            is Reach.UNVERIFIED
             for kind in kinds
             for gpu in kind.machine.gpus or ()
             if is_newer_than_matrix(gpu, problem.matrix)

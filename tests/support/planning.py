@@ -57,6 +57,7 @@ def plan_for(
     python: str = "",
     cuda: str = "any",
     platforms: Sequence[str] = (),
+    tables: Matrix | None = None,
 ) -> Plan:
     """Plan for machines; packages and the rest as they are written in a spec."""
     spec = Spec(
@@ -66,7 +67,7 @@ def plan_for(
         cuda=CudaRequest.parse(cuda),
         platforms=tuple(Platform(name) for name in platforms),
     )
-    return make_plan(spec, matrix())
+    return make_plan(spec, tables or matrix())
 
 
 @cache

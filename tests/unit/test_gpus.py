@@ -13,12 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cudaenv.matrix.gpus import GpuRow, GpuTable
+from cudaenv.matrix.tables import Basis
 from cudaenv.model.machine import Platform
 from cudaenv.model.versions import ComputeCapability
 
 FILE = Path(__file__).parents[2] / "matrix" / "gpus.yaml"
 DOCUMENT: dict[str, Any] = yaml.safe_load(FILE.read_text(encoding="utf-8"))
-COLUMNS = ("product", "cc", "line", "platform", "source", "basis", "note")
+COLUMNS = ("product", "capability", "line", "platform", "source", "basis", "note")
 OPTIONAL = {"platform", "note"}
 LINES = {"data center", "GeForce", "Titan", "workstation", "Jetson", "laptop-only"}
 
@@ -26,10 +27,10 @@ LINES = {"data center", "GeForce", "Titan", "workstation", "Jetson", "laptop-onl
 def gpu_row(raw: dict[str, str]) -> GpuRow:
     return GpuRow(
         product=raw["product"],
-        capability=ComputeCapability.parse(raw["cc"]),
+        capability=ComputeCapability.parse(raw["capability"]),
         line=raw["line"],
         source=raw["source"],
-        basis=raw["basis"],
+        basis=Basis(raw["basis"]),
         platform=Platform(raw["platform"]) if "platform" in raw else None,
         note=raw.get("note", ""),
     )

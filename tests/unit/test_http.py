@@ -22,7 +22,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cudaenv.errors import FetchError
+from cudaenv.errors import FetchError, UnreachableError
 from cudaenv.model.addresses import is_loopback
 from cudaenv.system.addresses import redirect_target, shown
 from cudaenv.system.answers import Answer
@@ -146,6 +146,22 @@ def test_whole_files_and_parts(
     assert (found.status, found.body, found.total) == (206 if part else 200, expected, len(BODY))
 
 
+def test_which_kind_is_asked_for_and_which_came() -> None:
+    kinds = ["text/html; charset=UTF-8", "application/json"]
+    with (
+        Scripted(
+            *(answer(b"x", "200 OK", f"Content-Type: {kind}") for kind in kinds), answer(b"x")
+        ) as server,
+        quick() as client,
+    ):
+        asked = [
+            client.get(f"{server.url}/x", limit=9, accept=kind) for kind in ("a/b, c/d;q=0.1", "e/f", "")
+        ]
+    assert [found.content_type for found in asked] == [*kinds, ""]
+    accepted = [re.findall(rb"(?im)^Accept: (.*)\r$", head) for head in server.heads]
+    assert accepted == [[b"a/b, c/d;q=0.1"], [b"e/f"], [b"*/*"]]
+
+
 @pytest.mark.parametrize(
     "part",
     [{"start": -1}, {"start": 5, "end": 5}, {"end": 5}, {"suffix": 0}, {"suffix": 3, "start": 1}],
@@ -261,6 +277,7 @@ def test_failures_that_stay(server: IndexServer, client: Client, status: int, at
     with pytest.raises(FetchError, match=re.escape(f"cannot fetch `{server.url}/file.bin`")) as caught:
         client.get(f"{server.url}/file.bin", limit=len(BODY))
     assert f"the server answered {status} " in caught.value.details[0]
+    assert isinstance(caught.value, UnreachableError) == (attempts > 1)
     assert ("netrc" in caught.value.hint) == (status == 401)
     assert len(server.requests) == attempts
 
@@ -287,7 +304,7 @@ def test_truncated_answer(server: IndexServer, client: Client) -> None:
 
 def test_slow_server(server: IndexServer) -> None:
     server.slow("/file.bin", 30)
-    with quick(timeout=0.05) as client, pytest.raises(FetchError) as caught:
+    with quick(timeout=0.05) as client, pytest.raises(UnreachableError) as caught:
         client.get(f"{server.url}/file.bin", limit=len(BODY))
     assert caught.value.details == ("timed out",)
     assert "HTTPS_PROXY" in caught.value.hint
@@ -297,7 +314,7 @@ def test_nobody_listens(client: Client) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
-    with pytest.raises(FetchError) as caught:
+    with pytest.raises(UnreachableError) as caught:
         client.get(f"http://127.0.0.1:{port}/x", limit=1)
     assert "refused" in caught.value.details[0].lower()
 

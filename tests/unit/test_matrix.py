@@ -6,15 +6,19 @@ import re
 from collections.abc import Mapping
 from functools import cache
 from itertools import chain
-from typing import Any
 
 import pytest
 import yaml
 
 from cudaenv.errors import MatrixError
-from cudaenv.matrix.load import TORCH
-from cudaenv.matrix.matrix import Matrix, all_rows
-from cudaenv.matrix.tables import Basis, Row
+from cudaenv.matrix.document import Document
+from cudaenv.matrix.load import TORCH, kind_of, read_documents
+from cudaenv.matrix.matrix import Matrix
+from cudaenv.matrix.refresh.merge import order_of
+from cudaenv.matrix.refresh.merge import text_of as text_of_document
+from cudaenv.matrix.refresh.surveys import all_surveys
+from cudaenv.matrix.tables import Basis
+from cudaenv.model.documents import Problems
 from cudaenv.model.machine import Platform
 from cudaenv.model.versions import ComputeCapability, CudaVersion
 from tests.support.planning import ROOT, matrix
@@ -30,6 +34,14 @@ def text_of(table: str) -> str:
 
 def texts() -> dict[str, str]:
     return {table: text_of(table) for table in TABLES}
+
+
+@cache
+def documents() -> dict[str, Document]:
+    problems = Problems("matrix")
+    found = read_documents(texts(), problems)
+    assert not problems.lines
+    return found
 
 
 def problems_of(tables: Mapping[str, str]) -> tuple[str, ...]:
@@ -52,44 +64,25 @@ def test_the_shipped_tables_load_and_every_invariant_holds() -> None:
     loaded = matrix()
     assert {build.version.release[:2] for build in loaded.tables.torch} >= {(1, 10), (2, 15)}
     assert loaded.target_names == ("run-only",)
-    assert loaded.index_names == ("pytorch",)
+    assert loaded.index_names == ("pytorch", "openmmlab")
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_rows_stand_one_a_line_and_in_one_style(table: str) -> None:
-    head, rows_line, rows = text_of(table).partition("rows:\n")
-    assert rows_line
-    assert head.startswith("# ")
-    document = yaml.safe_load(text_of(table))
-    assert "".join(map(line_of, document["rows"])) == rows
+def test_reading_a_table_and_writing_it_gives_the_same_bytes(table: str) -> None:
+    assert text_of_document(documents()[table]) == text_of(table)
 
 
-def line_of(row: Mapping[str, Any]) -> str:
-    cells = (f"{key}: {'true' if value is True else quoted(value)}" for key, value in row.items())
-    return f"- {{{', '.join(cells)}}}\n"
-
-
-def quoted(value: str) -> str:
-    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
-
-
-@pytest.mark.parametrize("table", TABLES)
-def test_the_columns_of_a_table_have_one_order(table: str) -> None:
-    rows = yaml.safe_load(text_of(table))["rows"]
-    before: dict[str, set[str]] = {}
-    for row in rows:
-        columns = list(row)
-        for place, column in enumerate(columns):
-            before.setdefault(column, set()).update(columns[:place])
-    assert not [(one, other) for one in before for other in before[one] if one in before[other]]
+@pytest.mark.parametrize("table", sorted({survey.table for survey in all_surveys(documents())}))
+def test_rows_of_a_table_that_can_be_refreshed_stand_in_the_order_in_which_it_writes_them(table: str) -> None:
+    rows = list(documents()[table].rows)
+    assert rows == sorted(rows, key=lambda row: order_of(kind_of(table), row))
 
 
 @pytest.mark.parametrize("table", TABLES)
 def test_a_file_says_how_to_correct_a_row_and_where_its_rows_are_from(table: str) -> None:
     text = text_of(table)
     assert "# To correct a row: " in text
-    assert max(map(len, text.split("rows:\n", 1)[0].splitlines())) < 400
+    assert max(map(len, text.split("\nrows:", 1)[0].splitlines())) < 400
     for source in yaml.safe_load(text)["sources"].values():
         assert re.fullmatch(r"20\d\d-\d\d-\d\d", source["read"])
         assert source.get("url", "https://").startswith("https://")
@@ -103,7 +96,7 @@ def test_rows_of_a_table_cite_the_source_they_name() -> None:
 
 
 def test_every_row_has_a_digest_of_its_own_that_follows_its_content() -> None:
-    rows = [row for row in chain(*all_rows(matrix().tables).values()) if isinstance(row, Row)]
+    rows = list(chain(*matrix().tables.by_name.values()))
     digests = {row.digest for row in rows}
     assert len(digests) == len(rows) > 400
     edited = Matrix.from_texts(
@@ -114,7 +107,7 @@ def test_every_row_has_a_digest_of_its_own_that_follows_its_content() -> None:
             ),
         }
     )
-    again = {row.digest for row in chain(*all_rows(edited.tables).values()) if isinstance(row, Row)}
+    again = {row.digest for row in chain(*edited.tables.by_name.values())}
     assert len(digests - again) == 1
 
 
@@ -146,7 +139,19 @@ def test_unknown_names_are_key_errors_and_unknown_packages_have_no_rows() -> Non
         matrix().line(CudaVersion(12, 7))
     assert matrix().companions("numpy") == ()
     assert matrix().architecture(ComputeCapability(9, 9)) is None
-    assert matrix().family == {"torch", "torchvision", "torchaudio"}
+    assert matrix().family == {"torch", "torchvision", "torchaudio", "xformers"}
+
+
+def test_what_a_release_line_and_a_package_have_is_found_by_their_names() -> None:
+    line = CudaVersion(13, 0)
+    toolkit = matrix().toolkit(line)
+    assert toolkit is not None
+    assert (toolkit.cuda, matrix().toolkit(CudaVersion(9, 9))) == (line, None)
+    found = matrix().toolkit_releases(line)
+    assert {row.cuda for row in found} == {line}
+    assert [row.version for row in found] == sorted(row.version for row in found)
+    assert {row.package for row in matrix().source_builds("flash-attn")} == {"flash-attn"}
+    assert matrix().source_builds("numpy") == ()
 
 
 def test_an_index_url_is_that_of_the_variant() -> None:
@@ -173,10 +178,10 @@ FLAWS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "an unquoted list of one version",
-        TORCH,
-        'ptx: "12.0"',
-        "ptx: 12.0",
-        "expected a quoted text, got 12.0",
+        "packages/xformers",
+        'ptx: "8.0"',
+        "ptx: 8.0",
+        "expected a quoted text, got 8.0",
     ),
     (
         "an unknown column",
@@ -195,8 +200,23 @@ FLAWS: list[tuple[str, str, str, str, str]] = [
         "toolkits rows[0]: column `basis` is missing",
     ),
     ("a key twice", "cuda", "{cuda:", '{cuda: "9.9", cuda:', "cuda: not YAML: key `cuda` twice"),
-    ("a source twice", "toolkits", "  ptx-isa:\n", "  ptxas-help:\n", "not YAML: key `ptxas-help` twice"),
+    ("a source twice", "toolkits", "  ptx-isa:\n", "  nvcc-wheels:\n", "not YAML: key `nvcc-wheels` twice"),
     ("no YAML", "cuda", "rows:", "rows: [", "cuda: not YAML: "),
+    ("a value of no type", "cuda", '"13.4"', "!!bool maybe", "cuda: not YAML: a value is none of its type"),
+    (
+        "a day that there is not",
+        "cuda",
+        '"13.4"',
+        "2026-13-45",
+        "cuda: not YAML: a value is none of its type",
+    ),
+    (
+        "a number that is too large",
+        "cuda",
+        '"13.4"',
+        "9" * 5000,
+        "cuda: not YAML: a value is none of its type",
+    ),
     ("another schema", "cuda", "schema: 1", "schema: 2", "cuda: expected `schema: 1`"),
     ("an unknown part of a file", "cuda", "schema: 1", "schema: 1\nextra: 1", "cuda: unknown key `extra`"),
     ("rows that are no list", "targets", "rows:\n- {", "rows:\n  {", "targets rows: expected a list of rows"),
@@ -327,7 +347,64 @@ FLAWS: list[tuple[str, str, str, str, str]] = [
         'sms: "3.7 5.0 6.0 7.0 9.0"',
         "packages/torch 1.10.0 cu102 linux-64: the toolkit 10.2 cannot have compiled 9.0",
     ),
-    ("PTX that its toolkit cannot write", TORCH, 'ptx: "12.0"', 'ptx: "10.7"', "cannot have compiled 10.7"),
+    (
+        "PTX that its toolkit cannot write",
+        TORCH,
+        'sms: "3.7 5.0 6.0 7.0"',
+        'sms: "3.7 5.0 6.0 7.0", ptx: "10.7"',
+        "1.10.0 cu102 linux-64: the toolkit 10.2 cannot have compiled 10.7",
+    ),
+    (
+        "code of a companion that its toolkit cannot write",
+        "packages/xformers",
+        'cuda: "12.8", platforms: "linux-64 win-64", pythons: "3.9 3.10 3.11 3.12 3.13 3.14 3.15", '
+        'glibc: "2.28", sms: "7.5 8.0"',
+        'cuda: "12.8", platforms: "linux-64 win-64", pythons: "3.9 3.10 3.11 3.12 3.13 3.14 3.15", '
+        'glibc: "2.28", sms: "7.5 8.0 10.7"',
+        "the toolkit 12.8 cannot have compiled 10.7",
+    ),
+    (
+        "a companion of a CUDA that its torch never had",
+        "packages/xformers",
+        'torch: "==2.10.0", built_with: "2.10.0", cuda: "12.8"',
+        'torch: "==2.10.0", built_with: "2.10.0", cuda: "11.8"',
+        "packages/xformers 0.0.34: no torch in `==2.10.0` has a build of CUDA 11",
+    ),
+    (
+        "a toolkit release of another line",
+        "toolkit-releases",
+        'version: "13.2.2", cuda: "13.2"',
+        'version: "13.2.2", cuda: "13.1"',
+        "toolkit-releases 13.2.2: its version is not one of CUDA 13.1",
+    ),
+    (
+        "an image of an unknown system",
+        "images",
+        'os: "ubuntu26.04"',
+        'os: "ubuntu99.04"',
+        "`ubuntu99.04` has no row in systems",
+    ),
+    (
+        "a conda variant that is none",
+        "conda-builds",
+        'variant: "cu129"',
+        'variant: "cuda129"',
+        "not a CUDA variant: 'cuda129'",
+    ),
+    (
+        "a wheel's facts without a wheel",
+        "packages/flash-attn",
+        'files: "sdist"',
+        'files: "sdist", cuda: "12.8"',
+        "Pythons and CUDA are those of wheels, and it has none",
+    ),
+    (
+        "a day that is none",
+        "toolkits",
+        'basis: "measured"',
+        'basis: "measured", read: "soon"',
+        "read on 'soon', expected a date",
+    ),
     ("an SM that is none", TORCH, 'sms: "3.7 5.0', 'sms: "37 5.0', "sms: not a compute capability: '37'"),
     (
         "a CUDA build without machine code",
@@ -428,17 +505,23 @@ FLAWS: list[tuple[str, str, str, str, str]] = [
         "a target with an unknown package",
         "targets",
         'packages: "torch"',
-        'packages: "torch jax"',
-        "targets run-only: package `jax` has no table",
+        'packages: "torch numpy"',
+        "targets run-only: package `numpy` has no table",
     ),
     (
         "a GPU of no architecture",
         "gpus",
-        'product: "A100", cc: "8.0"',
-        'product: "A100", cc: "8.4"',
+        'product: "A100", capability: "8.0"',
+        'product: "A100", capability: "8.4"',
         "gpus A100: compute capability 8.4 is not in architectures",
     ),
-    ("a GPU without capability", "gpus", 'cc: "8.6", ', "", "gpus rows[0]: column `cc` is missing"),
+    (
+        "a GPU without capability",
+        "gpus",
+        'capability: "8.6", ',
+        "",
+        "gpus rows[0]: column `capability` is missing",
+    ),
 ]
 
 
@@ -482,11 +565,11 @@ def test_a_new_file_under_packages_is_a_new_companion() -> None:
 def test_the_order_of_rows_is_no_flaw() -> None:
     head, _, rows = text_of("cuda").partition("rows:\n")
     turned = "".join(rows.splitlines(keepends=True)[::-1])
-    assert Matrix.from_texts({**texts(), "cuda": f"{head}rows:\n{turned}"}).index_names == ("pytorch",)
+    assert Matrix.from_texts({**texts(), "cuda": f"{head}rows:\n{turned}"}).target_names == ("run-only",)
 
 
 def test_every_inferred_row_says_from_what() -> None:
-    rows = chain(*all_rows(matrix().tables).values())
+    rows = chain(*matrix().tables.by_name.values())
     inferred = [row for row in rows if row.basis == Basis.INFERRED]
     assert len(inferred) > 10
     assert all(row.note for row in inferred)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from cudaenv.errors import SpecError
+from cudaenv.matrix.matrix import Matrix
 from cudaenv.model.machine import Machine, Platform
 from cudaenv.model.plan import Environment, Level, Plan, Refusal
 from cudaenv.model.plan_json import plan_json
@@ -16,7 +17,7 @@ from cudaenv.model.spec import Provider, Spec
 from cudaenv.model.spec_reader import Known, read_spec
 from cudaenv.model.versions import ComputeCapability
 from cudaenv.planner.candidates import Candidate
-from cudaenv.planner.compatibility import DriverFacts, Reach, reach, sass_for
+from cudaenv.planner.compatibility import Code, DriverFacts, Reach, reach, sass_for
 from cudaenv.planner.plan import make_plan
 from cudaenv.planner.problem import Problem
 from cudaenv.planner.rules import machine_rejections
@@ -402,7 +403,7 @@ def test_machine_code_runs_on_its_major_upwards_and_on_jetsons_exactly(
     build = replace(
         matrix().builds(Platform.LINUX_64)[1], sms=tuple(map(ComputeCapability.parse, code.split()))
     )
-    found = sass_for(build, ComputeCapability.parse(gpu), matrix())
+    found = sass_for(Code.of(build), ComputeCapability.parse(gpu), matrix())
     assert (found and str(found)) == used
 
 
@@ -489,12 +490,18 @@ def test_ptx_loads_with_the_driver_of_its_own_toolkit_on_newer_gpus_that_are_no_
     hopper = (ComputeCapability(9, 0),)
     facts = DriverFacts.of(machine(driver=driver), matrix())
     made = replace(build, sms=hopper, ptx=hopper)
-    assert reach(made, matrix().find_gpu(gpu), facts, matrix()) is expected
+    assert reach(Code.of(made), matrix().find_gpu(gpu), facts, matrix()) is expected
 
 
 def test_a_gpu_that_is_reached_by_ptx_raises_the_driver_that_is_required() -> None:
+    tables = matrix().tables
+    blackwell = (ComputeCapability(12, 0),)
+    with_ptx = tuple(replace(row, ptx=blackwell) if row.sms else row for row in tables.torch)
+
     def required(driver: str) -> str:
-        plan = plan_for(machine(gpus=["13.0"], driver=driver), packages=["torch==2.14.1"], cuda="13.2")
+        asked = machine(gpus=["13.0"], driver=driver)
+        changed = Matrix(replace(tables, torch=with_ptx))
+        plan = plan_for(asked, packages=["torch==2.14.1"], cuda="13.2", tables=changed)
         assert "unverified" in {warning.name for warning in plan.warnings} or driver == "595.71.05"
         need = plan.environments[0].driver_required
         return str(need and need.linux)

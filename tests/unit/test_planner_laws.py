@@ -209,9 +209,9 @@ def few_releases() -> Matrix:
         replace(
             tables,
             torch=tuple(row for row in tables.torch if row.version in kept),
-            companions={
+            packages={
                 name: tuple(row for row in rows if any(release in row.torch for release in kept))
-                for name, rows in tables.companions.items()
+                for name, rows in tables.packages.items()
             },
         )
     )
@@ -581,7 +581,7 @@ def shuffled(tables: Tables, seed: int) -> Tables:
         toolkits=mixed(tables.toolkits),
         architectures=mixed(tables.architectures),
         torch=mixed(tables.torch),
-        companions={name: mixed(rows) for name, rows in reversed(list(tables.companions.items()))},
+        packages={name: mixed(rows) for name, rows in reversed(list(tables.packages.items()))},
     )
 
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from cudaenv.model.versions import (
     ComputeCapability,
+    CudaBinding,
     CudaVersion,
     DriverVersion,
     GlibcVersion,
@@ -28,6 +29,24 @@ PARSERS: tuple[Callable[[str], Any], ...] = (
     GlibcVersion.parse,
 )
 small = st.integers(0, 99)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("libcudart.so.12", "12"),
+        ("libcudart.so.11.0", "11"),
+        ("libcudart.so.11.8.89", "11"),
+        ("libcudart-80664282.so.10.2", "10.2"),
+        ("libcudart.3eda8113.so.13", "13"),
+        ("libcudart.so", "None"),
+        ("libcudart_static.so.12", "None"),
+        ("libnvcudart.so.12", "None"),
+        ("libcudart.so.12\n", "None"),
+    ],
+)
+def test_the_cuda_runtime_tells_its_cuda_by_its_name(name: str, expected: str) -> None:
+    assert str(CudaBinding.from_soname(name)) == expected
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,113 @@
+"""The rows of tables about conda, container images and operating systems."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from packaging.specifiers import SpecifierSet
+from packaging.version import Version
+
+from cudaenv.matrix.tables import ANY, Row
+from cudaenv.model.machine import Platform
+from cudaenv.model.versions import CudaVersion, GlibcVersion, PythonVersion
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CondaBuild(Row):
+    """Builds of a package in a conda channel (conda-builds.yaml): one version, variant, platform, torch.
+
+    `torch`: the torch they are built against, empty for torch itself. `pythons`: those with a known build.
+    `build`: a pattern for their build strings, to be used in a match spec. `cudnn` (at least), `glibc` and
+    `needs_cuda` (the version of `__cuda`: `>=12`, `*` for any) are what the newest of them asks for.
+    """
+
+    TABLE: ClassVar[str] = "conda-builds"
+    KEY: ClassVar[tuple[str, ...]] = ("channel", "package", "version", "variant", "platform", "torch")
+
+    channel: str
+    package: str
+    version: Version
+    variant: str
+    platform: Platform
+    torch: SpecifierSet = ANY
+    pythons: tuple[PythonVersion, ...] = ()
+    build: str = ""
+    cudnn: str = ""
+    glibc: GlibcVersion | None = None
+    needs_cuda: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CondaEra(Row):
+    """A way in which conda packages choose CUDA (conda-eras.yaml).
+
+    `channels`: in the order of their priority. `selector`: the match spec that chooses a release line, with
+    `{cuda}` (`12.8`) or `{release}` (`12.8.1`) in it. `cuda`, `torch`: what can be chosen. `toolkit`: what
+    has the compiler and the headers for extensions; none if there is no compiler.
+    """
+
+    TABLE: ClassVar[str] = "conda-eras"
+    KEY: ClassVar[tuple[str, ...]] = ("era",)
+
+    era: str
+    channels: tuple[str, ...]
+    selector: str
+    cuda: SpecifierSet
+    torch: SpecifierSet = ANY
+    toolkit: tuple[str, ...] = ()
+    says: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CondaPin(Row):
+    """Versions of a package that work beside a torch, where no metadata say so (conda-pins.yaml).
+
+    It holds for torch from one of `channels` (any, if empty) in `torch`; `versions` are those to ask for.
+    """
+
+    TABLE: ClassVar[str] = "conda-pins"
+    KEY: ClassVar[tuple[str, ...]] = ("package", "torch")
+
+    package: str
+    versions: SpecifierSet
+    torch: SpecifierSet
+    channels: tuple[str, ...] = ()
+    says: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image(Row):
+    """Tags of a container image (images.yaml): the newest point release of a line, on one operating system.
+
+    A tag is `{release}-{flavour}-{os}` for nvidia/cuda, `{release}` for an operating system's own image.
+    `require_cuda`: the container runtime refuses drivers whose API version is older (NVIDIA_REQUIRE_CUDA).
+    """
+
+    TABLE: ClassVar[str] = "images"
+    KEY: ClassVar[tuple[str, ...]] = ("image", "release", "os")
+
+    image: str
+    release: str
+    os: str
+    cuda: CudaVersion | None = None
+    flavours: tuple[str, ...] = ()
+    require_cuda: CudaVersion | None = None
+    platforms: tuple[Platform, ...] = ()
+    python: PythonVersion | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class System(Row):
+    """An operating system release that images are made of (systems.yaml).
+
+    `gcc`: the major version of the compiler that its package `gcc` installs; it stays the same for its life.
+    """
+
+    TABLE: ClassVar[str] = "systems"
+    KEY: ClassVar[tuple[str, ...]] = ("os",)
+
+    os: str
+    title: str
+    glibc: GlibcVersion
+    gcc: str
