@@ -19,7 +19,7 @@ COMMANDS = {
     "sync": "Install the locked environment that fits this machine, and verify it.",
     "check": "Say whether the lock is still what the spec and the files say.",
     "machine": "Show what can be told of this machine.",
-    "matrix": "Show and check the compatibility tables.",
+    "matrix": "Show, check and refresh the compatibility tables.",
 }
 """Subcommands and their short help, here so that `--help` imports none of them."""
 

@@ -123,11 +123,11 @@ def _options(given: dict[str, Any]) -> dict[str, Any]:
     if given.get("package"):
         found["packages"] = dict(_package(text) for text in given["package"])
     if given.get("index"):
-        found["indexes"] = dict(_index(text) for text in given["index"])
+        found["indexes"] = dict(index_mirror(text) for text in given["index"])
     return found
 
 
-def _index(text: str) -> tuple[str, str]:
+def index_mirror(text: str) -> tuple[str, str]:
     """Split `pytorch=https://mirror.example/whl` into a key and a value of `[indexes]`."""
     name, is_split, url = text.partition("=")
     if not is_split:

@@ -22,12 +22,14 @@ class Answer:
 
     `status` is 200 (all of it), 206 (exactly the part that was asked for) or one that the caller
     allowed. A part was asked for and `status` is 200: the server does not do ranges, and `body` is
-    empty. `total` is the whole file's size in bytes (None: not told).
+    empty. `total` is the whole file's size in bytes (None: not told). `content_type` is what a whole
+    file is said to be, as the server writes it; empty where it does not say.
     """
 
     status: int
     body: bytes = b""
     total: int | None = None
+    content_type: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,7 @@ def read_answer(url: str, response: http.client.HTTPResponse, part: Part | None,
         return Answer(response.status)
     if part is None:
         body = b"".join(_chunks(url, response, limit))
-        return Answer(200, body, len(body))
+        return Answer(200, body, len(body), response.getheader("Content-Type") or "")
     found = re.fullmatch(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18})", response.getheader("Content-Range") or "")
     if response.status == 200 or found is None:
         return Answer(200, b"", length(response) if response.status == 200 else None)

@@ -55,12 +55,33 @@ def cache_folder(environ: Mapping[str, str]) -> Path | None:
     """
     if environ.get("CUDAENV_CACHE_DIR"):
         return Path(environ["CUDAENV_CACHE_DIR"])
+    return _usual_folder(environ, "cudaenv/cache", "Caches", ("XDG_CACHE_HOME", ".cache"))
+
+
+def user_data_folder(environ: Mapping[str, str]) -> Path | None:
+    """Where a user's own data lie: `CUDAENV_DATA_DIR`, else the system's usual place.
+
+    None where no home folder is known.
+    """
+    if environ.get("CUDAENV_DATA_DIR"):
+        return Path(environ["CUDAENV_DATA_DIR"])
+    return _usual_folder(environ, "cudaenv", "Application Support", ("XDG_DATA_HOME", ".local/share"))
+
+
+def _usual_folder(
+    environ: Mapping[str, str], windows: str, macos: str, linux: tuple[str, str]
+) -> Path | None:
+    """The system's place for a kind of a user's files; for Linux a variable and what it stands for if unset.
+
+    https://specifications.freedesktop.org/basedir-spec/latest/
+    """
     with contextlib.suppress(RuntimeError):
         if sys.platform == "win32":
-            return Path(environ.get("LOCALAPPDATA", Path.home())) / "cudaenv" / "cache"
+            return Path(environ.get("LOCALAPPDATA") or Path.home()) / windows
         if sys.platform == "darwin":
-            return Path.home() / "Library" / "Caches" / "cudaenv"
-        return Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cudaenv"
+            return Path.home() / "Library" / macos / "cudaenv"
+        variable, usual = linux
+        return Path(environ.get(variable) or Path.home() / usual) / "cudaenv"
     return None
 
 
@@ -73,6 +94,8 @@ def write_together(folder: Path, texts: Mapping[str, str | None]) -> None:
     """
     finish_moves(folder)
     _sweep(folder)
+    for name in texts:
+        _inside(folder, name)
     moves: dict[str, str | None] = {}
     try:
         for name, text in texts.items():
@@ -97,13 +120,16 @@ def finish_moves(folder: Path) -> None:
             if temporary is None:
                 target.unlink(missing_ok=True)
             elif _inside(folder, temporary).exists():  # else it was moved before the run was killed
+                target.parent.mkdir(parents=True, exist_ok=True)
                 _inside(folder, temporary).replace(target)
         journal.unlink(missing_ok=True)
     except FileNotFoundError:
         return
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError, AttributeError, TypeError, RuntimeError) as error:
         raise SpecError(
-            f"`{JOURNAL}` cannot be followed", [str(error)], "Remove it, then lock anew"
+            f"`{JOURNAL}` cannot be followed",
+            [str(error)],
+            "Remove it, then run the command that wrote it again",
         ) from error
 
 
@@ -116,8 +142,10 @@ def _sweep(folder: Path) -> None:
 
 
 def _inside(folder: Path, name: str) -> Path:
-    """A file of a folder. A journal is a file like any other: it may not lead elsewhere."""
-    if not name or "/" in name or "\\" in name or name in {".", ".."}:
+    """A file of a folder or below it. A journal is a file like any other: it may not lead elsewhere."""
+    is_plain = not ("\\" in name or ":" in name or any(part in {"", ".", ".."} for part in name.split("/")))
+    # A folder on the way may be a link to another place.
+    if not is_plain or not (folder / name).parent.resolve().is_relative_to(folder.resolve()):
         raise SpecError(f"`{JOURNAL}` names a file outside its folder: {name!r}", hint="Remove it")
     return folder / name
 

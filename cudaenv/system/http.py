@@ -16,7 +16,7 @@ from typing import BinaryIO, Final, Self, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
 from cudaenv import __version__
-from cudaenv.errors import FetchError
+from cudaenv.errors import FetchError, UnreachableError
 from cudaenv.system.addresses import checked, printable, redirect_target, shown
 from cudaenv.system.answers import Answer, Part, TransientError, copy_body, drain, length, read_answer
 from cudaenv.system.credentials import Credentials, netrc_credentials, where_credentials_go
@@ -41,7 +41,8 @@ class Client:
     SSL_CERT_FILE or SSL_CERT_DIR. `timeout` (seconds) bounds each wait for the network, not the whole
     answer. Server errors, 429 and broken connections are tried again after each of `pauses` (seconds).
 
-    Every failure is a FetchError. Addresses in it bear no credentials and no query.
+    Every failure is a FetchError, and an UnreachableError where another time may be better: no network,
+    a server that is down or overworked. Addresses in it bear no credentials and no query.
     """
 
     def __init__(
@@ -81,14 +82,16 @@ class Client:
         end: int | None = None,
         suffix: int | None = None,
         allow: Collection[int] = (),
+        accept: str = "",
     ) -> Answer:
         """Fetch a file, its bytes from `start` up to but not including `end`, or its last `suffix` bytes.
 
+        `accept` says which kinds of answer are wanted, best first, as the Accept header has it.
         FetchError where the answer is larger than `limit` bytes, and for any error status that is not
         in `allow`. https://www.rfc-editor.org/rfc/rfc9110#name-range-requests
         """
         part = Part.of(start, end, suffix)
-        headers = {"Range": part.header} if part else {}
+        headers = ({"Range": part.header} if part else {}) | ({"Accept": accept} if accept else {})
 
         def receive(where: str, response: http.client.HTTPResponse) -> Answer:
             return read_answer(where, response, part, limit)
@@ -156,7 +159,7 @@ class Client:
     ) -> Iterator[http.client.HTTPResponse]:
         """Send a request; keep the connection if the whole answer was read when the block ends."""
         parts = urlsplit(url)
-        own = {**headers, **self._identity(parts)}
+        own = {**self._identity(parts), **headers}
         if parts.scheme in self._proxies and not urllib.request.proxy_bypass(parts.netloc):
             request = urllib.request.Request(url, headers=own, method=method)  # noqa: S310 (scheme is checked)
             with self._proxy_opener.open(request, timeout=self._timeout) as response:
@@ -251,11 +254,11 @@ def _is_certificate_error(error: Exception) -> bool:
 
 
 def _failure(url: str, error: Exception) -> FetchError:
+    message = f"cannot fetch `{shown(url)}`"
     if isinstance(error, TransientError):
-        return FetchError(f"cannot fetch `{shown(url)}`", [str(error)])
+        return UnreachableError(message, [str(error)])
+    text = printable(str(getattr(error, "strerror", None) or str(error) or type(error).__name__))
     if _is_certificate_error(error):
         hint = "if this network has a certificate authority of its own, name it in `SSL_CERT_FILE`"
-    else:
-        hint = _NETWORK_HINT
-    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return FetchError(f"cannot fetch `{shown(url)}`", [printable(str(text))], hint)
+        return FetchError(message, [text], hint)
+    return UnreachableError(message, [text], _NETWORK_HINT)

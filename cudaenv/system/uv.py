@@ -94,6 +94,21 @@ def compile_pylock(asked: Resolution, environ: Mapping[str, str], *, existing: s
         return (place / "pylock.toml").read_text(encoding="utf-8")
 
 
+def default_index(environ: Mapping[str, str]) -> str:
+    """The URL of uv's own default index, which is PyPI's. ToolError where uv does not say it."""
+    with tempfile.TemporaryDirectory(prefix="cudaenv-") as folder:
+        place = Path(folder)
+        (place / "uv.toml").write_text("", encoding="utf-8")
+        (place / "requirements.in").write_text("", encoding="utf-8")
+        arguments = [find_uv(), "pip", "compile", "requirements.in", "--emit-index-url", "--no-header"]
+        arguments += ["--offline", "--quiet", "--python", sys.executable]
+        done = run(arguments, env=uv_environment(environ, place / "uv.toml"), cwd=place)
+    match = re.search(r"^--index-url (https://\S+)$", done.stdout, re.MULTILINE)
+    if match is None:
+        raise failure("name its default index", done)
+    return match[1]
+
+
 def failure(what: str, done: Completed) -> CudaenvError:
     """The error for a failed uv: what it could not do, in its own words."""
     text = done.stderr or done.stdout

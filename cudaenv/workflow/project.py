@@ -9,12 +9,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from cudaenv.errors import MatrixError, SpecError
+from cudaenv.errors import SpecError
 from cudaenv.matrix.matrix import Matrix
 from cudaenv.model.machine import Fact, Machine, Platform
 from cudaenv.model.spec import Spec
 from cudaenv.model.spec_reader import Known, read_pyproject, read_spec
 from cudaenv.system.files import data_folder, finish_moves, read_folder, read_if_there
+from cudaenv.workflow.tables import load_matrix
 
 SPEC_NAME = "cudaenv.toml"
 PYPROJECT = "pyproject.toml"
@@ -43,12 +44,8 @@ class Project:
 
     @cached_property
     def matrix(self) -> Matrix:
-        """The compatibility tables: those of `CUDAENV_MATRIX`, or the shipped ones."""
-        chosen = self.environ.get("CUDAENV_MATRIX")
-        folder = Path(chosen) if chosen else data_folder("matrix")
-        if not folder.is_dir():
-            raise MatrixError(f"CUDAENV_MATRIX names `{folder}`, which is not a folder")
-        return Matrix.from_texts(read_folder(folder, ".yaml"))
+        """The compatibility tables in force: see `table_texts`."""
+        return load_matrix(self.environ, self.talk)
 
     @cached_property
     def machine(self) -> Machine:

@@ -144,7 +144,20 @@ def test_a_journal_that_leads_elsewhere_is_not_followed(project: Project, tmp_pa
     assert outside.read_text() == "mine\n"
 
 
-def test_a_journal_that_nobody_can_read_is_an_error_in_words(project: Project) -> None:
+def test_a_journal_does_not_lead_elsewhere_through_a_link(project: Project, tmp_path: Path) -> None:
     project.lock(V100)
-    (project.folder / ".cudaenv-journal.json").write_text("{")
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (project.folder / "packages").symlink_to(outside)
+    (project.folder / ".cudaenv-new-x").write_text("theirs\n")
+    (project.folder / ".cudaenv-journal.json").write_text('{"packages/mine.txt": ".cudaenv-new-x"}')
+    done = project.run("check", status=2)
+    assert "names a file outside its folder" in done.err
+    assert list(outside.iterdir()) == []
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"a": 5}', "[" * 100_000])
+def test_a_journal_that_nobody_can_read_is_an_error_in_words(project: Project, text: str) -> None:
+    project.lock(V100)
+    (project.folder / ".cudaenv-journal.json").write_text(text)
     assert "`.cudaenv-journal.json` cannot be followed" in project.run("check", status=2).err

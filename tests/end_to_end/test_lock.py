@@ -22,7 +22,7 @@ from tests.support.project import (
     hashes_of,
     locked_hashes,
 )
-from tests.support.wheels import Wheel, torch_wheel
+from tests.support.wheels import Wheel, compiled_wheel, torch_wheel
 
 GH200 = {"name": "grace", "gpu": ["GH200"], "driver": "580.95.05", "platform": "linux-aarch64"}
 WINDOWS = {"name": "pc", "gpu": ["RTX 4090"], "driver": "596.10", "platform": "win-64"}
@@ -236,3 +236,26 @@ def test_a_yanked_file_is_not_taken(own_project: Project) -> None:
     write_index(world.folder / "simple", wheels, yanked=[wheels[1].filename])
     own_project.lock(V100, packages={"torch": "*", "tool": "*"})
     assert own_project.pins()["tool"] == "1.0"
+
+
+def xformers(cuda: int) -> Wheel:
+    """The release whose metadata accept every torch from 2.10 on, linked to a CUDA."""
+    tag = "py39-none-manylinux_2_28_x86_64"
+    return compiled_wheel("xformers", "0.0.35", tag, cuda, ("torch>=2.10", "numpy"))
+
+
+def test_xformers_comes_from_the_index_that_has_it_for_the_cuda_of_torch(project: Project) -> None:
+    project.world.add("simple", xformers(12))
+    project.world.add("whl/cu130", xformers(13))
+    project.lock(RTX_4090, packages={"xformers": "*"})
+    assert (project.pins()["torch"], project.pins()["xformers"]) == ("2.15.0", "0.0.35")
+    assert project.urls()["xformers"].startswith(f"{PYTORCH}/cu130/xformers/")
+    assert project.urls()["torch"].startswith(project.default)
+
+
+def test_an_index_whose_xformers_is_not_for_its_cuda_is_refused(project: Project) -> None:
+    project.world.add("whl/cu130", xformers(12))
+    project.spec(RTX_4090, packages={"xformers": "*"})
+    error = project.run("lock", status=5).err
+    assert "`xformers` 0.0.35 is linked to CUDA 12 (libcudart), planned is CUDA 13" in error
+    assert not project.files()

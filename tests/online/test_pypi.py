@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -14,16 +16,18 @@ from packaging.pylock import Pylock
 
 pytestmark = pytest.mark.online
 
+ROOT = Path(__file__).parents[2]
 RTX_4090 = ("--gpu", "RTX 4090", "--driver", "595.71.05", "--glibc", "2.35")
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    def cudaenv(*arguments: str, status: int = 0) -> subprocess.CompletedProcess[str]:
+    def cudaenv(*arguments: str, status: int = 0, **env: str) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
             [sys.executable, "-m", "cudaenv", *arguments],
             cwd=tmp_path,
+            env={**os.environ, **env},
             capture_output=True,
             text=True,
             check=False,
@@ -79,11 +83,26 @@ def test_companions_are_of_torchs_cuda_as_their_own_code_says(run: Run, tmp_path
 def test_a_package_built_for_another_cuda_is_refused_whatever_its_metadata_say(
     run: Run, tmp_path: Path
 ) -> None:
-    """Its metadata accept this torch; its compiled code is linked to libcudart of CUDA 12."""
+    """Its metadata accept this torch; its compiled code is linked to libcudart of CUDA 12.
+
+    The matrix knows that; without its table, as for a package that it does not know, the wheel tells.
+    """
+    shutil.copytree(ROOT / "matrix", tmp_path / "tables")
+    (tmp_path / "tables" / "packages" / "xformers.yaml").unlink()
+    (tmp_path / "here").mkdir()
     packages = ("-p", "torch==2.15.0", "-p", "xformers==0.0.35")
-    refused = run("init", "--yes", "--python", "3.12", *RTX_4090, *packages, status=5).stderr
+    arguments = ("init", "--yes", "--project", "here", "--python", "3.12", *RTX_4090, *packages)
+    refused = run(*arguments, status=5, CUDAENV_MATRIX=str(tmp_path / "tables")).stderr
     assert "`xformers` 0.0.35 is linked to CUDA 12 (libcudart), planned is CUDA 13" in refused
-    assert list(tmp_path.iterdir()) == []
+    assert list((tmp_path / "here").iterdir()) == []
+
+
+def test_xformers_from_pypi_is_locked_with_a_torch_of_its_own_cuda(run: Run, tmp_path: Path) -> None:
+    packages = ("-p", "torch==2.10.0", "-p", "xformers")
+    run("init", "--yes", "--python", "3.12", "--cuda", "12.8", *RTX_4090, *packages)
+    versions = locked(tmp_path / "pylock.toml")
+    assert (versions["torch"], versions["xformers"]) == ("2.10.0", "0.0.35")
+    assert versions["nvidia-cuda-runtime-cu12"].startswith("12.8.")
 
 
 def test_the_oldest_drivers_get_the_wheels_that_carry_their_runtime(run: Run, tmp_path: Path) -> None:

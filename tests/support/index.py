@@ -37,16 +37,20 @@ def write_index(
     core_metadata: bool = True,
     yanked: Collection[str] = (),
     absolute_base: str | None = None,
+    uploaded: Mapping[str, str] | None = None,
 ) -> None:
     """Write `NAME/index.html` (PEP 503) or `NAME/index.json` (PEP 691) and the files beside it.
 
     The pages of the given projects are replaced, other projects in `folder` stay. `yanked` holds file
     names; `core_metadata` adds the `.metadata` files of PEP 658; with `absolute_base` the links are
-    absolute, `{absolute_base}/NAME/FILE`, and otherwise relative.
+    absolute, `{absolute_base}/NAME/FILE`, and otherwise relative. `uploaded` are days by file name, which
+    JSON pages then state (PEP 700).
     """
+    days = uploaded or {}
     projects: dict[str, list[_Link]] = {}
     for wheel in wheels:
-        link = _Link(wheel, core_metadata, wheel.filename in yanked, absolute_base)
+        day = days.get(wheel.filename, "")
+        link = _Link(wheel, core_metadata, wheel.filename in yanked, absolute_base, day)
         projects.setdefault(wheel.project, []).append(link)
     for name, links in projects.items():
         _write_project(folder / name, links)
@@ -63,6 +67,7 @@ class _Link:
     core_metadata: bool
     yanked: bool
     base: str | None
+    uploaded: str
 
     @property
     def href(self) -> str:
@@ -124,6 +129,7 @@ def _json_page(name: str, links: Iterable[_Link]) -> str:
             "requires-python": link.wheel.requires_python,
             "core-metadata": {"sha256": link.metadata_sha256} if link.core_metadata else False,
             "yanked": "withdrawn" if link.yanked else False,
+            **({"upload-time": f"{link.uploaded}T16:00:00.000001Z"} if link.uploaded else {}),
         }
         for link in links
     ]
@@ -205,7 +211,10 @@ class IndexServer:
         self._delays[unquote(path)] = seconds
 
     def replace(self, path: str, data: bytes) -> None:
-        """Serve other bytes for `path`, which need not exist in the folder."""
+        """Serve other bytes for `path`, which need not exist in the folder.
+
+        A path with a query (`/tags?page=2`) is for that query alone; otherwise queries are ignored.
+        """
         self._replaced[unquote(path)] = data
 
     def require_auth(self, prefix: str, user: str, password: str) -> None:
@@ -308,7 +317,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         # A bare `+` means a space, as it does for S3: clients have to send %2B.
-        path = unquote_plus(urlsplit(self.path).path)
+        parts = urlsplit(self.path)
+        path, asked = unquote_plus(parts.path), unquote_plus(f"{parts.path}?{parts.query}")
+        if asked in self.server.owner._replaced:
+            path = asked
         response = self.server.owner._respond(
             Request(self.command, path, self.headers["Range"]), self.headers
         )
