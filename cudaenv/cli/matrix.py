@@ -101,7 +101,9 @@ def refresh(
         click.echo("\n".join(lines))
     for line in refreshed.summary:
         talk(line)
-    if write:
+    if write and not refreshed.texts:
+        talk("nothing to write")
+    elif write:
         folder = write_refreshed(refreshed, texts, os.environ, allow_removals=allow_removals)
         talk(f"written to {folder}")
 

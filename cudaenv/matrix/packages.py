@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -88,6 +89,12 @@ class Release(Row):
     def table(self) -> str:
         """The file it stands in."""
         return f"packages/{self.package}"
+
+    @classmethod
+    def identity(cls, cells: Mapping[str, str]) -> tuple[str, ...]:
+        """Its version and place; where wheels are listed per torch release, that release too."""
+        own = super(Release, cls).identity(cells)
+        return (*own, cells.get("torch", "")) if cells.get("index") else own
 
     @property
     def key(self) -> str:

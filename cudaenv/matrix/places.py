@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -95,6 +96,12 @@ class Image(Row):
     require_cuda: CudaVersion | None = None
     platforms: tuple[Platform, ...] = ()
     python: PythonVersion | None = None
+
+    @classmethod
+    def identity(cls, cells: Mapping[str, str]) -> tuple[str, ...]:
+        """Its line and system: the next point release of a line takes the row of the last one."""
+        line = cells.get("cuda")
+        return (cells["image"], line, cells["os"]) if line else super(Image, cls).identity(cells)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

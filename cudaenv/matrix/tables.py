@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import ClassVar
@@ -74,6 +75,11 @@ class Row:
     def key(self) -> str:
         """What tells it from the other rows of its table."""
         return " ".join(text for column in self.KEY for text in [str(getattr(self, column))] if text)
+
+    @classmethod
+    def identity(cls, cells: Mapping[str, str]) -> tuple[str, ...]:
+        """The cells, given as texts, that tell a row from the others of its table when it is measured anew."""
+        return tuple(cells.get(column, "") for column in cls.KEY)
 
     @property
     def digest(self) -> str:

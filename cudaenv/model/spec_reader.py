@@ -17,8 +17,9 @@ from cudaenv.errors import SpecError
 from cudaenv.model.addresses import is_loopback
 from cudaenv.model.documents import Problems, Section, nearest
 from cudaenv.model.machine import Fact, Gpu, Machine, Platform
+from cudaenv.model.markers import marker_environment
 from cudaenv.model.spec import CudaRequest, PackageRequest, Provider, PythonRequest, Spec
-from cudaenv.model.versions import CudaVersion, DriverVersion, GlibcVersion
+from cudaenv.model.versions import CudaVersion, DriverVersion, GlibcVersion, PythonVersion
 
 E = TypeVar("E", bound=StrEnum)
 
@@ -163,8 +164,13 @@ def parse_package(text: str, origin: str) -> PackageRequest:
     """
     try:
         requirement = Requirement(text)
-    except InvalidRequirement as error:
+    except (InvalidRequirement, RecursionError) as error:
         raise ValueError(f"not a requirement: {text!r} (expected for example `torch>=2.8`)") from error
+    try:
+        if requirement.marker is not None:
+            requirement.marker.evaluate(marker_environment(Platform.LINUX_64, PythonVersion(3, 12)))
+    except (ValueError, KeyError) as error:  # a comparison or a variable that installers do not know
+        raise ValueError(f"not a requirement: the condition of {text!r} has no meaning") from error
     if requirement.url is not None:
         raise ValueError(
             f"`{requirement.name}` is asked for by URL, which cannot be locked by version and hash"

@@ -360,7 +360,13 @@ def test_a_requirement_by_url_is_refused(text: str) -> None:
         parse_package(text, "test")
 
 
-@pytest.mark.parametrize("text", ["", "torch 2.8", "torch>=", "-r other.txt", "./here", "torch;;"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "torch 2.8", "torch>=", "-r other.txt", "./here", "torch;;"),
+        *("torch; 'x' in extras", "torch; os_name ~= 'nt'", f"torch; {'(' * 999}os_name == 'nt'{')' * 999}"),
+    ],
+)
 def test_what_is_no_requirement_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="not a requirement"):
         parse_package(text, "test")

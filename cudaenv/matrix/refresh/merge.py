@@ -11,7 +11,6 @@ from packaging.version import InvalidVersion, Version
 
 from cudaenv.matrix.document import ROWS, Document, dump_document
 from cudaenv.matrix.load import columns_of, kind_of
-from cudaenv.matrix.packages import Release
 from cudaenv.matrix.refresh.artefacts import RawRow, Survey
 from cudaenv.matrix.tables import Basis, Row, Source, SourceKind, cited_in
 from cudaenv.model.machine import Platform
@@ -31,14 +30,6 @@ class Change:
     removed: tuple[Identity, ...] = ()
 
 
-def identity(kind: type[Row], row: RawRow) -> Identity:
-    """The cells that tell a row from the others of its table."""
-    key = kind.KEY
-    if kind is Release and row.get("index"):
-        key = (*key, "torch")
-    return tuple(row.get(column, "") for column in key)
-
-
 def merge(
     document: Document, measured: Iterable[RawRow], survey: Survey, date: str, *, whole: bool
 ) -> tuple[Document, Change]:
@@ -46,18 +37,14 @@ def merge(
 
     A row that says what it said before stays as it is, with its date. `whole`: everything was measured that
     the survey owns, so that rows of it which were measured before and were not found now are gone; otherwise
-    they stay. Rows that nobody measured stay in any case. ValueError where two measured rows are the same.
+    they stay. Rows that nobody measured stay in any case. ValueError where two rows are the same one.
     """
     kind = kind_of(document.name)
     days = {name: date for name, _, _ in survey.sources}
     days |= {name: source.read for name, source in document.sources.items()}
-    before = {identity(kind, row): row for row in document.rows}
-    found: dict[Identity, RawRow] = {}
-    for row in measured:
-        key = identity(kind, row)
-        if key in found:
-            raise ValueError(f"two measured rows of {document.name} are {' '.join(filter(None, key))}")
-        found[key] = _dated(row, before.get(key), days, date)
+    before = _by_identity(kind, document.rows, f"rows of {document.name}")
+    told = _by_identity(kind, measured, f"measured rows of {document.name}")
+    found = {key: _dated(row, before.get(key), days, date) for key, row in told.items()}
     gone = {
         key
         for key, row in before.items()
@@ -74,6 +61,16 @@ def merge(
         return document, change
     merged = replace(document, sections={**document.sections, ROWS: ordered})
     return _with_sources(merged, cited(document) - cited(merged), survey, date), change
+
+
+def _by_identity(kind: type[Row], rows: Iterable[RawRow], what: str) -> dict[Identity, RawRow]:
+    found: dict[Identity, RawRow] = {}
+    for row in rows:
+        key = kind.identity(row)
+        if key in found:
+            raise ValueError(f"two {what} are {' '.join(filter(None, key))}")
+        found[key] = row
+    return found
 
 
 def _with_sources(document: Document, unused: set[str], survey: Survey, date: str) -> Document:
