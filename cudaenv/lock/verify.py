@@ -18,6 +18,7 @@ from cudaenv.matrix.tables import DEFAULT_INDEX
 from cudaenv.model.addresses import is_loopback
 from cudaenv.model.markers import marker_environment
 from cudaenv.model.plan import Environment
+from cudaenv.model.requirements import parse_requirement
 from cudaenv.model.versions import CudaVersion
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -59,7 +60,7 @@ def needs_library(wheel: LockedWheel, requires: tuple[str, ...], family: frozens
     """
     if wheel.version.local or not wheel.file_name.endswith(("x86_64.whl", "aarch64.whl")):
         return False
-    names = {canonicalize_name(Requirement(text).name) for text in requires}
+    names = {canonicalize_name(parse_requirement(text).name) for text in requires}
     if wheel.name == "torch":
         return not any(CUDA_LIBRARY.fullmatch(name) for name in names)
     return wheel.name in family or "torch" in names
@@ -203,7 +204,7 @@ def _requirements(evidence: Evidence, owner: str) -> Iterator[Requirement]:
     extras = _toolkit_extras(evidence) if owner == "cuda-toolkit" else frozenset({""})
     platform, python = evidence.environment.platform, evidence.environment.python
     for text in _facts(evidence, wheel).requires:
-        requirement = Requirement(text)
+        requirement = parse_requirement(text)
         holds = requirement.marker is None or any(
             requirement.marker.evaluate(marker_environment(platform, python, extra)) for extra in extras
         )

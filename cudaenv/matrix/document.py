@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Final
 
-from cudaenv.matrix.tables import Source, SourceKind
+from cudaenv.matrix.tables import Source, SourceKind, cited_in
 from cudaenv.model.documents import Problems
 
 SCHEMA: Final = 1
@@ -124,6 +124,14 @@ def _row(where: str, item: object, problems: Problems) -> Mapping[str, str] | No
 def _shown(value: object) -> str:
     """A value in a message: aliases make a few lines of YAML larger than anything."""
     return reprlib.repr(value)[:100]
+
+
+def cited(document: Document) -> set[str]:
+    """The names of the sources that rows cite, and notes and the head by the words `source NAME`."""
+    rows = [row for rows in document.sections.values() for row in rows]
+    named = {row.get(column, "") for row in rows for column in ("source", "published")}
+    notes = [document.head, *(row.get("note", "") for row in rows)]
+    return named | {name for note in notes for name in cited_in(note)}
 
 
 def dump_document(document: Document, columns: Mapping[str, Sequence[str]]) -> str:

@@ -12,9 +12,9 @@ from typing import Final
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
-from cudaenv.matrix.load import PACKAGES, TORCH, Tables
+from cudaenv.matrix.load import TORCH, Tables
 from cudaenv.matrix.packages import Release, TorchBuild
-from cudaenv.matrix.tables import Basis, CudaLine, Row, cited_in
+from cudaenv.matrix.tables import Basis, CudaLine, Row
 from cudaenv.model.documents import Problems
 from cudaenv.model.machine import Platform
 from cudaenv.model.versions import ComputeCapability, CudaVersion, DriverVersion
@@ -44,19 +44,11 @@ def _rows(name: str, rows: Sequence[Row], problems: Problems) -> None:
 
 def _sources(tables: Tables, name: str, rows: Sequence[Row], problems: Problems) -> None:
     sources = tables.sources.get(name, {})
-    named = set()
     for row in rows:
-        published = getattr(row, "published", "")
-        named |= {row.source, published, *cited_in(row.note)}
-        for source in filter(None, (row.source, published)):
+        for source in filter(None, (row.source, getattr(row, "published", ""))):
             if source not in sources:
                 problems.add(f"{name} {row.key}", f"source `{source}` is not among the sources of its table")
     for source in sources.values():
-        # That siblings of torch lie where torch lies is the head's word, and no single row's.
-        if source.name not in named and not (
-            name.startswith(PACKAGES) and source.name == "previous-versions"
-        ):
-            problems.add(f"{name} sources.{source.name}", "no row names it")
         if not DATE.fullmatch(source.read):
             problems.add(f"{name} sources.{source.name}", f"read on {source.read!r}, expected a date")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cached_property
 
-from cudaenv.matrix.document import Document
+from cudaenv.matrix.document import Document, cited
 from cudaenv.matrix.gpus import GpuTable
 from cudaenv.matrix.invariants import check
 from cudaenv.matrix.load import Tables, raise_for, read_documents, type_tables
@@ -182,6 +182,9 @@ def read_checked(texts: Mapping[str, str]) -> dict[str, Document]:
     tables = type_tables(documents, problems)
     raise_for(problems)
     check(tables, problems)
+    for document in documents.values():
+        for source in sorted(document.sources.keys() - cited(document)):
+            problems.add(f"{document.name} sources.{source}", "nothing names it")
     raise_for(problems)
     return documents
 

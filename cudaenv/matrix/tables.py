@@ -78,7 +78,7 @@ class Row:
 
     @classmethod
     def identity(cls, cells: Mapping[str, str]) -> tuple[str, ...]:
-        """The cells, given as texts, that tell a row from the others of its table when it is measured anew."""
+        """The cells, given as texts, that tell a row from the others of its table when measured anew."""
         return tuple(cells.get(column, "") for column in cls.KEY)
 
     @property

@@ -253,7 +253,7 @@ FLAWS: list[tuple[str, str, str, str, str]] = [
         "cuda",
         'source: "compat-package"',
         'source: "release-notes"',
-        "cuda sources.compat-package: no row names it",
+        "cuda sources.compat-package: nothing names it",
     ),
     (
         "an unknown second source",

@@ -28,7 +28,7 @@ MEASURED = {"source": "wheels", "basis": "measured"}
 OLD = """\
 - {version: "1.0", files: "wheel", torch: "==2.9.0", source: "wheels", basis: "measured", note: "ours"}
 - {version: "1.0", index: "pytorch", variant: "cu126", files: "wheel", source: "page", basis: "documented"}
-- {version: "1.1", files: "wheel", torch: "==2.10.0", source: "wheels", basis: "measured"}
+- {version: "1.1", files: "wheel", torch: "==2.10.0", source: "wheels", basis: "measured", read: "2026-12-01"}
 """
 ONE = {"version": "1.0", "files": "wheel", "torch": "==2.9.0", **MEASURED}
 TWO = {"version": "1.1", "files": "wheel", "torch": "==2.10.0", **MEASURED}

@@ -9,10 +9,10 @@ from difflib import unified_diff
 
 from packaging.version import InvalidVersion, Version
 
-from cudaenv.matrix.document import ROWS, Document, dump_document
+from cudaenv.matrix.document import ROWS, Document, cited, dump_document
 from cudaenv.matrix.load import columns_of, kind_of
 from cudaenv.matrix.refresh.artefacts import RawRow, Survey
-from cudaenv.matrix.tables import Basis, Row, Source, SourceKind, cited_in
+from cudaenv.matrix.tables import Basis, Row, Source, SourceKind
 from cudaenv.model.machine import Platform
 
 CURATED = ("note",)
@@ -60,7 +60,7 @@ def merge(
     if not (change.added or change.changed or change.removed):
         return document, change
     merged = replace(document, sections={**document.sections, ROWS: ordered})
-    return _with_sources(merged, cited(document) - cited(merged), survey, date), change
+    return _with_sources(merged, survey, date), change
 
 
 def _by_identity(kind: type[Row], rows: Iterable[RawRow], what: str) -> dict[Identity, RawRow]:
@@ -73,22 +73,16 @@ def _by_identity(kind: type[Row], rows: Iterable[RawRow], what: str) -> dict[Ide
     return found
 
 
-def _with_sources(document: Document, unused: set[str], survey: Survey, date: str) -> Document:
-    """The document with sources that its new rows cite, and without those that only replaced rows cited."""
+def _with_sources(document: Document, survey: Survey, date: str) -> Document:
+    """The document with the sources that it cites and no others: replaced rows take theirs with them."""
+    used = cited(document)
     new = {
         name: Source(name, SourceKind.ARTEFACT, artefact, says, date)
         for name, artefact, says in survey.sources
-        if name in cited(document) and name not in document.sources
+        if name not in document.sources
     }
-    kept = {name: source for name, source in document.sources.items() if name not in unused}
-    return replace(document, sources={**kept, **new})
-
-
-def cited(document: Document) -> set[str]:
-    """The names of the sources that rows cite: as source, as the place of publication, or in a note."""
-    rows = [row for rows in document.sections.values() for row in rows]
-    named = {row.get(column, "") for row in rows for column in ("source", "published")}
-    return named | {name for row in rows for name in cited_in(row.get("note", ""))}
+    sources = {**document.sources, **new}
+    return replace(document, sources={name: source for name, source in sources.items() if name in used})
 
 
 def _dated(row: RawRow, old: RawRow | None, days: Mapping[str, str], date: str) -> RawRow:

@@ -17,6 +17,7 @@ from packaging.utils import canonicalize_name
 from cudaenv.matrix.refresh.artefacts import Wheel
 from cudaenv.model.machine import Platform
 from cudaenv.model.markers import marker_environment
+from cudaenv.model.requirements import parse_requirement
 from cudaenv.model.versions import PythonVersion
 
 MAX_METADATA: Final = 4 << 20
@@ -99,6 +100,6 @@ def _requirement(text: str) -> Requirement:
     if len(text) > MAX_REQUIREMENT:
         raise ValueError(f"METADATA has a requirement of {len(text)} characters")
     try:
-        return Requirement(text)
+        return parse_requirement(text)
     except (InvalidRequirement, RecursionError) as error:
         raise ValueError(f"METADATA requires {ascii(text)[:200]}, which is no requirement") from error

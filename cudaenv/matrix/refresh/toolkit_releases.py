@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Final
 
-from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from cudaenv.matrix.refresh.artefacts import Artefacts, RawRow, Scope, Survey, Wheel
@@ -18,6 +17,7 @@ from cudaenv.matrix.refresh.cells import filled, words
 from cudaenv.matrix.refresh.metadata import Metadata
 from cudaenv.matrix.refresh.release_files import ReleaseFiles, naming, releases
 from cudaenv.model.machine import Platform
+from cudaenv.model.requirements import parse_requirement
 from cudaenv.model.versions import CudaVersion
 
 PROJECT: Final = "cuda-toolkit"
@@ -108,7 +108,7 @@ def skewed(extras: Extras, compiler: Mapping[str, str]) -> tuple[str, ...]:
     ValueError where nvcc's wheel requires something else than what is known here.
     """
     needed = {own_wheel(extra, extras.get(extra, {})): extra for extra in NEEDED}
-    requirements = [Requirement(line) for line in compiler["requires"].splitlines()]
+    requirements = [parse_requirement(line) for line in compiler["requires"].splitlines()]
     unknown = {requirement.name for requirement in requirements} - set(needed)
     if unknown:
         raise ValueError(f"the wheel of nvcc requires {words(sorted(unknown))}, which is not known here")
