@@ -101,9 +101,7 @@ def refresh(
         click.echo("\n".join(lines))
     for line in refreshed.summary:
         talk(line)
-    if write and not refreshed.texts:
-        talk("nothing to write")
-    elif write:
+    if write:
         folder = write_refreshed(refreshed, texts, os.environ, allow_removals=allow_removals)
         talk(f"written to {folder}")
 
