@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import zipfile
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TypeVar
 
@@ -15,6 +13,7 @@ from cudaenv.matrix.refresh.merge import merge
 from cudaenv.matrix.refresh.openmmlab import FIRST_MMDET, MMDET, wheel_pages
 from cudaenv.matrix.refresh.pages import read_links
 from cudaenv.model.documents import Problems
+from tests.support.opened import OpenedWheel
 from tests.support.wheels import Wheel as Made
 
 T = TypeVar("T")
@@ -40,25 +39,6 @@ def anchor(href: str, text: str = "") -> str:
 def page(*files: str) -> str:
     """As OpenMMLab writes them: nothing but links, each with its address as text."""
     return "".join(anchor(f"./{name}") for name in files)
-
-
-class Opened:
-    """A wheel in memory."""
-
-    def __init__(self, data: bytes) -> None:
-        self._archive = zipfile.ZipFile(io.BytesIO(data))
-
-    @property
-    def sizes(self) -> Mapping[str, int]:
-        return {item.filename: item.file_size for item in self._archive.infolist()}
-
-    def read(self, name: str, limit: int) -> bytes:
-        if self.sizes.get(name, limit + 1) > limit:
-            raise ValueError(f"no {name} of at most {limit} bytes")
-        return self._archive.read(name)
-
-    def needed(self, name: str) -> tuple[str, ...]:
-        raise NotImplementedError
 
 
 class Fake(Artefacts):
@@ -89,7 +69,7 @@ class Fake(Artefacts):
         self, file: ProjectFile, method: str, measure: Callable[[Wheel], Mapping[str, str]]
     ) -> Mapping[str, str]:
         assert method == "mmdet-needs-1"
-        return measure(Opened(self._made(file).data))
+        return measure(OpenedWheel(self._made(file).data))
 
     def document(self, url: str) -> object:
         raise NotImplementedError

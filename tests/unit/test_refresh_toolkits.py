@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import zipfile
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -12,6 +10,7 @@ import pytest
 
 from cudaenv.matrix.refresh import nvidia_wheels, toolkit_releases, toolkits
 from cudaenv.matrix.refresh.artefacts import Artefacts, Link, ProjectFile, RawRow, Scope, Survey, Wheel
+from tests.support.opened import OpenedWheel
 from tests.support.wheels import Wheel as Made
 
 T = TypeVar("T")
@@ -71,25 +70,6 @@ PROFILE = 'INCLUDES += "-I$(TOP)/include"\nLIBRARIES =+ $(_SPACE_) "-L$(TOP)/lib
 OLD_PROFILE = PROFILE.replace("$(TOP)/lib", "$(TOP)/$(_TARGET_DIR_)/lib$(_TARGET_SIZE_)")
 
 
-class Opened:
-    """A wheel of bytes."""
-
-    def __init__(self, data: bytes) -> None:
-        self._archive = zipfile.ZipFile(io.BytesIO(data))
-
-    @property
-    def sizes(self) -> Mapping[str, int]:
-        return {info.filename: info.file_size for info in self._archive.infolist()}
-
-    def read(self, name: str, limit: int) -> bytes:
-        if self.sizes.get(name, limit + 1) > limit:
-            raise ValueError(f"no {name} of at most {limit} bytes")
-        return self._archive.read(name)
-
-    def needed(self, name: str) -> tuple[str, ...]:
-        raise NotImplementedError
-
-
 @dataclass
 class Fake:
     """An index of wheels; programs print what `printed` says for their arguments."""
@@ -119,10 +99,10 @@ class Fake:
         self, file: ProjectFile, method: str, measure: Callable[[Wheel], Mapping[str, str]]
     ) -> Mapping[str, str]:
         assert method
-        return measure(Opened(self._made(file).data))
+        return measure(OpenedWheel(self._made(file).data))
 
     def run(self, file: ProjectFile, member: str, arguments: Collection[str]) -> str:
-        assert member in Opened(self._made(file).data).sizes
+        assert member in OpenedWheel(self._made(file).data).sizes
         return self.printed[tuple(arguments)]
 
     def each(self, function: Callable[[T], R], items: Iterable[T]) -> list[R]:
