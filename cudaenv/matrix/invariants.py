@@ -5,8 +5,9 @@ from __future__ import annotations
 import functools
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
+from string import Formatter
 from typing import Final
 
 from packaging.specifiers import SpecifierSet
@@ -14,12 +15,13 @@ from packaging.version import Version
 
 from cudaenv.matrix.load import TORCH, Tables
 from cudaenv.matrix.packages import Release, TorchBuild
-from cudaenv.matrix.tables import Basis, CudaLine, Row
+from cudaenv.matrix.tables import DIRECT, FLAT, Basis, CudaLine, Row
 from cudaenv.model.documents import Problems
 from cudaenv.model.machine import Platform
 from cudaenv.model.versions import ComputeCapability, CudaVersion, DriverVersion
 
 DATE: Final = re.compile(r"20\d\d-[01]\d-[0-3]\d")
+MONTH: Final = re.compile(r"20\d\d-(0[1-9]|1[0-2])")
 
 
 def check(tables: Tables, problems: Problems) -> None:
@@ -161,12 +163,86 @@ def _release_code(tables: Tables, row: Release, where: str, problems: Problems) 
             problems.add(where, f"the toolkit {toolkit.cuda} cannot have compiled {sm}")
 
 
+def _indexes(tables: Tables, problems: Problems) -> None:
+    """An index is of a kind that there is, and its URL is one of that kind."""
+    for row in tables.indexes:
+        where = f"indexes {row.index}"
+        if row.files not in PLACE_HOLDERS:
+            problems.add(where, f"files `{row.files}`, expected one of {FLAT}, {DIRECT} or no cell")
+            continue
+        if not row.files and row.url.endswith(tuple(ENDINGS.values())):
+            problems.add(where, "its URL is no index with a page a project")
+        if row.files and not row.url.endswith(ENDINGS[row.files]):
+            problems.add(where, f"its URL does not end with `{ENDINGS[row.files]}`")
+        named = {name for _, name, _, _ in Formatter().parse(row.url) if name is not None}
+        for name in sorted(named - PLACE_HOLDERS[row.files]):
+            problems.add(where, f"`{{{name}}}` in its URL stands for nothing")
+
+
+def _builds(tables: Tables, problems: Problems) -> None:
+    for package, rows in tables.builds.items():
+        for row in rows:
+            where = f"packages/{package} {row.key}"
+            if row.broken and not row.breaks:
+                problems.add(where, "what is broken says what breaks")
+            if row.minutes and not row.minutes.isdecimal():
+                problems.add(where, f"minutes are {row.minutes!r}, expected a number")
+            if row.git and not row.git.startswith("git+https://"):
+                problems.add(where, f"git is {row.git!r}, expected `git+https://…`")
+
+
 def _targets(tables: Tables, problems: Problems) -> None:
     known = {"torch", *tables.packages}
+    components = {RUNTIME, *(row.component for row in tables.components)}
     for row in tables.targets:
-        for package in row.packages:
+        where = f"targets {row.target}"
+        for package in (name for group in row.packages for name in group.split("|")):
             if package not in known:
-                problems.add(f"targets {row.target}", f"package `{package}` has no table")
+                problems.add(where, f"package `{package}` has no table")
+        for component in row.components:
+            if component not in components:
+                problems.add(where, f"component `{component}` has no row in components")
+        for provider in row.providers:
+            if provider not in PROVIDERS:
+                problems.add(where, f"provider `{provider}`, expected one of {', '.join(PROVIDERS)}")
+
+
+def _pins(tables: Tables, problems: Problems) -> None:
+    known = {"torch", *tables.packages}
+    channels = {PYPI, *(channel for row in tables.conda_eras for channel in row.channels)}
+    for row in tables.pins:
+        where = f"pins {row.key}"
+        if row.beside not in known:
+            problems.add(where, f"package `{row.beside}` has no table")
+        for channel in row.channels:
+            if channel not in channels:
+                problems.add(where, f"channel `{channel}` is not in conda-eras")
+
+
+def _branches(tables: Tables, problems: Problems) -> None:
+    for row in tables.driver_branches:
+        where = f"driver-branches {row.key}"
+        if row.kind and row.kind not in BRANCH_KINDS:
+            problems.add(where, f"kind `{row.kind}`, expected one of {', '.join(BRANCH_KINDS)}")
+        if row.over == bool(row.ends):
+            problems.add(where, "it ends in a month, or it is over without one")
+        elif row.ends and not MONTH.fullmatch(row.ends):
+            problems.add(where, f"ends in {row.ends!r}, expected a month such as `2028-08`")
+
+
+def _cudnn(tables: Tables, problems: Problems) -> None:
+    """A newer cuDNN never serves an older GPU again."""
+    known = {row.sm for row in tables.architectures}
+    for row in tables.cudnn:
+        if row.oldest not in known:
+            problems.add(f"cudnn {row.key}", f"compute capability {row.oldest} is not in architectures")
+    for major in sorted({row.cuda for row in tables.cudnn}):
+        ordered = sorted((row for row in tables.cudnn if row.cuda == major), key=lambda row: row.first)
+        for older, newer in pairwise(ordered):
+            if newer.oldest <= older.oldest:
+                problems.add(
+                    f"cudnn {newer.key}", f"serves {newer.oldest}, and {older.first} served {older.oldest}"
+                )
 
 
 def _gpus(tables: Tables, problems: Problems) -> None:
@@ -200,20 +276,48 @@ def _images(tables: Tables, problems: Problems) -> None:
 
 
 def _conda(tables: Tables, problems: Problems) -> None:
+    toolkits = {toolkit.cuda: set(toolkit.sms) for toolkit in tables.toolkits}
     for row in tables.conda_builds:
-        if row.variant not in {"", "cpu"}:
-            try:
-                CudaVersion.from_variant(row.variant)
-            except ValueError as error:
-                problems.add(f"conda-builds {row.key}", str(error))
+        where = f"conda-builds {row.key}"
+        if row.variant in {"", "cpu"}:
+            if row.sms or row.ptx:
+                problems.add(where, "a CPU build has no SM list")
+            continue
+        try:
+            cuda = CudaVersion.from_variant(row.variant)
+        except ValueError as error:
+            problems.add(where, str(error))
+            continue
+        for sm in sorted({*row.sms, *row.ptx} - toolkits.get(cuda, {*row.sms, *row.ptx})):
+            problems.add(where, f"the toolkit {cuda} cannot have compiled {sm}")
 
+
+ENDINGS: Final[Mapping[str, str]] = {FLAT: ".html", DIRECT: ".whl"}
+"""How the URL of what is no index with a page a project ends."""
+
+PLACE_HOLDERS: Final[Mapping[str, frozenset[str]]] = {
+    "": frozenset({"variant"}),
+    FLAT: frozenset({"variant", "torch"}),
+    DIRECT: frozenset({"version", "variant", "torch", "abi", "python", "platform"}),
+}
+"""What may stand in braces in the URL of each kind of index."""
+
+RUNTIME: Final = "runtime"
+PROVIDERS: Final = ("pip", "conda", "system")
+PYPI: Final = "pypi"
+BRANCH_KINDS: Final = ("production", "new-feature", "long-term")
 
 INVARIANTS: Final[Iterable[Callable[[Tables, Problems], None]]] = (
     _floors_rise,
     _architectures,
     _torch,
     _releases,
+    _indexes,
+    _builds,
     _targets,
+    _pins,
+    _branches,
+    _cudnn,
     _gpus,
     _toolkit_releases,
     _images,

@@ -15,11 +15,14 @@ from cudaenv.errors import MatrixError, SpecError
 from cudaenv.matrix.document import BUILDS, LAST_COLUMNS, ROWS, TRUE, Document, read_document
 from cudaenv.matrix.gpus import GpuRow
 from cudaenv.matrix.packages import Release, SourceBuild, TorchBuild
-from cudaenv.matrix.places import CondaBuild, CondaEra, CondaPin, Image, System
+from cudaenv.matrix.places import CondaBuild, CondaEra, Image, Pin, System
 from cudaenv.matrix.tables import (
     Architecture,
     Basis,
+    Component,
     CudaLine,
+    CudnnSupport,
+    DriverBranch,
     Index,
     NvidiaWheel,
     Row,
@@ -48,16 +51,19 @@ KINDS: Final[Mapping[str, type[Row]]] = {
     kind.TABLE: kind
     for kind in (
         CudaLine,
+        DriverBranch,
         Toolkit,
         ToolkitRelease,
         NvidiaWheel,
+        CudnnSupport,
         Architecture,
         GpuRow,
         Index,
         TargetRow,
+        Component,
         CondaBuild,
         CondaEra,
-        CondaPin,
+        Pin,
         Image,
         System,
         TorchBuild,
@@ -104,9 +110,16 @@ def _flag(text: str) -> bool:
     return True
 
 
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise ValueError(f"expected a number, got `{text}`")
+    return int(text)
+
+
 PARSERS: Final[Mapping[str, Callable[[str], Any]]] = {
     "str": str,
     "bool": _flag,
+    "int": _number,
     "Basis": _once(Basis),
     "ComputeCapability": _once(ComputeCapability.parse),
     "CudaVersion": _once(CudaVersion.parse),
@@ -220,16 +233,19 @@ class Tables:
 
     sources: Mapping[str, Mapping[str, Source]]
     cuda: tuple[CudaLine, ...]
+    driver_branches: tuple[DriverBranch, ...]
     toolkits: tuple[Toolkit, ...]
     toolkit_releases: tuple[ToolkitRelease, ...]
     nvidia_wheels: tuple[NvidiaWheel, ...]
+    cudnn: tuple[CudnnSupport, ...]
     architectures: tuple[Architecture, ...]
     gpus: tuple[GpuRow, ...]
     indexes: tuple[Index, ...]
     targets: tuple[TargetRow, ...]
+    components: tuple[Component, ...]
     conda_builds: tuple[CondaBuild, ...]
     conda_eras: tuple[CondaEra, ...]
-    conda_pins: tuple[CondaPin, ...]
+    pins: tuple[Pin, ...]
     images: tuple[Image, ...]
     systems: tuple[System, ...]
     torch: tuple[TorchBuild, ...]
@@ -276,16 +292,19 @@ def type_tables(documents: Mapping[str, Document], problems: Problems) -> Tables
     return Tables(
         sources={name: document.sources for name, document in documents.items()},
         cuda=rows(CudaLine),
+        driver_branches=rows(DriverBranch),
         toolkits=rows(Toolkit),
         toolkit_releases=rows(ToolkitRelease),
         nvidia_wheels=rows(NvidiaWheel),
+        cudnn=rows(CudnnSupport),
         architectures=rows(Architecture),
         gpus=rows(GpuRow),
         indexes=rows(Index),
         targets=rows(TargetRow),
+        components=rows(Component),
         conda_builds=rows(CondaBuild),
         conda_eras=rows(CondaEra),
-        conda_pins=rows(CondaPin),
+        pins=rows(Pin),
         images=rows(Image),
         systems=rows(System),
         torch=rows(TorchBuild),

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
+from typing import Any
+
+from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 from cudaenv.matrix.document import Document, cited
 from cudaenv.matrix.gpus import GpuTable
 from cudaenv.matrix.invariants import check
 from cudaenv.matrix.load import Tables, raise_for, read_documents, type_tables
 from cudaenv.matrix.packages import Release, SourceBuild, TorchBuild
+from cudaenv.matrix.places import Pin
 from cudaenv.matrix.tables import (
     DEFAULT_INDEX,
     Architecture,
+    Component,
     CudaLine,
+    CudnnSupport,
+    DriverBranch,
     Index,
     Row,
     Source,
@@ -23,7 +31,7 @@ from cudaenv.matrix.tables import (
 )
 from cudaenv.model.documents import Problems
 from cudaenv.model.machine import Gpu, Platform
-from cudaenv.model.versions import ComputeCapability, CudaVersion
+from cudaenv.model.versions import ComputeCapability, CudaVersion, PythonVersion
 
 
 class Matrix:
@@ -36,6 +44,10 @@ class Matrix:
         self._indexes = {row.index: row for row in tables.indexes}
         self._targets = {row.target: row for row in tables.targets}
         self._toolkits = {row.cuda: row for row in tables.toolkits}
+        self._components = {row.component: row for row in tables.components}
+        self.memory: dict[object, Any] = {}
+        """Answers about rows that recur; whoever asks chooses the keys."""
+        self._branches = {row.branch: row for row in tables.driver_branches}
 
     @classmethod
     def from_texts(cls, texts: Mapping[str, str]) -> Matrix:
@@ -53,6 +65,10 @@ class Matrix:
     def line(self, cuda: CudaVersion) -> CudaLine:
         """The row of a CUDA release line that a build of the matrix uses; KeyError for another."""
         return self._lines[cuda]
+
+    def has_line(self, cuda: CudaVersion) -> bool:
+        """Whether the drivers of a release line are known."""
+        return cuda in self._lines
 
     def architecture(self, capability: ComputeCapability) -> Architecture | None:
         """The SM architecture of a compute capability, if it is known."""
@@ -80,12 +96,52 @@ class Matrix:
 
     def _is_companion(self, row: Release) -> bool:
         is_bound = row.released_with is not None or bool(row.torch)
-        carried = row.index == DEFAULT_INDEX or not self._indexes[row.index].is_flat
+        carried = row.index == DEFAULT_INDEX or not self._indexes[row.index].files
         return is_bound and carried and "wheel" in row.files and len(row.cuda_majors) < 2
 
     def source_builds(self, package: str) -> tuple[SourceBuild, ...]:
         """What building a package from source needs and where it fails; empty for an unknown one."""
         return self.tables.builds.get(package, ())
+
+    def package_of(self, project: str) -> tuple[str, str] | None:
+        """The package and the variant that a project on PyPI is, however its name is spelled.
+
+        A package's own name means it in whichever variant; None for what is no package of the matrix.
+        """
+        return self._projects.get(canonicalize_name(project))
+
+    @cached_property
+    def _projects(self) -> Mapping[str, tuple[str, str]]:
+        found = {name: (name, "") for name in ("torch", *self.tables.packages)}
+        for package, rows in self.tables.packages.items():
+            found |= {row.project: (package, row.variant) for row in rows if row.project != package}
+        return found
+
+    def pins(self, package: str, version: Version, channel: str) -> tuple[Pin, ...]:
+        """What to hold back beside a release of a package from a channel (`pypi` for wheels)."""
+        return tuple(
+            row
+            for row in self.tables.pins
+            if row.beside == package
+            and row.releases.contains(version, prereleases=True)
+            and (not row.channels or channel in row.channels)
+        )
+
+    def component(self, name: str) -> Component:
+        """The row of a component of CUDA; KeyError for an unknown one, and for `runtime`, which has none."""
+        return self._components[name]
+
+    def cudnn_oldest(
+        self, version: Version, cuda_major: int
+    ) -> tuple[ComputeCapability, CudnnSupport] | None:
+        """The oldest compute capability that a cuDNN for a CUDA major serves, and its row, if it is known."""
+        rows = [row for row in self.tables.cudnn if row.cuda == cuda_major and row.first <= version]
+        row = max(rows, key=lambda row: row.first, default=None)
+        return None if row is None else (row.oldest, row)
+
+    def driver_branch(self, branch: int) -> DriverBranch | None:
+        """How long a branch of the driver is supported, if it is known."""
+        return self._branches.get(branch)
 
     def toolkit(self, cuda: CudaVersion) -> Toolkit | None:
         """What the toolkit of a release line compiles for and with, if it is known."""
@@ -115,6 +171,11 @@ class Matrix:
         return tuple(self._indexes)
 
     @property
+    def component_names(self) -> tuple[str, ...]:
+        """The components of CUDA that a target may name beside the runtime."""
+        return tuple(self._components)
+
+    @property
     def target_names(self) -> tuple[str, ...]:
         """The targets that can be planned."""
         return tuple(self._targets)
@@ -123,9 +184,29 @@ class Matrix:
         """The row of an index; KeyError for the default one and unknown ones."""
         return self._indexes[name]
 
-    def index_url(self, name: str, variant: str) -> str:
-        """The canonical URL of an index for a variant; empty for the default index."""
-        return "" if name == DEFAULT_INDEX else self._indexes[name].url.format(variant=variant)
+    def is_flat(self, index: str) -> bool:
+        """Whether an index is pages of links, one for each variant and torch; the default one is none."""
+        return index != DEFAULT_INDEX and self._indexes[index].is_flat
+
+    def index_url(self, name: str, variant: str, torch: Version | None = None) -> str:
+        """The canonical URL of an index for a variant; empty for the default index.
+
+        Some indexes have a page for each release line of torch, too: there it must be given.
+        """
+        if name == DEFAULT_INDEX:
+            return ""
+        return self._indexes[name].url.format(variant=variant, torch=_line(torch) if torch else "{torch}")
+
+    def wheel_url(self, row: Release, torch: Version, python: PythonVersion, platform: Platform) -> str:
+        """The URL of the wheel of a row whose index lists none (`direct`), for one Python and platform."""
+        return self._indexes[row.index].url.format(
+            version=row.version,
+            variant=row.variant,
+            torch=_line(torch),
+            abi=_ABIS[row.abi],
+            python=python.tag,
+            platform=_WHEEL_PLATFORMS[platform],
+        )
 
     def target(self, name: str) -> TargetRow:
         """The row of a target; KeyError for an unknown one."""
@@ -173,6 +254,19 @@ class Matrix:
         """The compute capability of a product name, or None where it is unknown or ambiguous."""
         capabilities = {row.capability for row in self.gpus.find(product)}
         return capabilities.pop() if len(capabilities) == 1 else None
+
+
+_ABIS = {"": "", "0": "FALSE", "1": "TRUE"}
+_WHEEL_PLATFORMS = {
+    Platform.LINUX_64: "linux_x86_64",
+    Platform.LINUX_AARCH64: "linux_aarch64",
+    Platform.WIN_64: "win_amd64",
+}
+
+
+def _line(torch: Version) -> str:
+    """The release line of a torch as URLs of wheels for it have it: `2.8`."""
+    return f"{torch.major}.{torch.minor}"
 
 
 def read_checked(texts: Mapping[str, str]) -> dict[str, Document]:

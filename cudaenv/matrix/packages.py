@@ -59,9 +59,11 @@ class Release(Row):
     `torch` is its requirement on torch, empty if it states none. `released_with`: the torch release that it
     is part of, so that its builds have the variants of that release and lie where they lie; `built_with`: the
     one its code was compiled with, for packages whose rows state place and variant themselves.
+    `abi`: `0` or `1`, the ABI of `std::string` that it was compiled for, where wheels differ in it alone.
     `cuda`: the release lines (`12.8`) or majors (`12`) that its compiled code is linked to; `extras`: the
-    CUDA that an extra installs, by name; `needs`: its requirements on other packages of the matrix. `sms`,
-    `ptx`: as for torch; `exact`: capabilities with code for exactly these (`sm_90a`).
+    CUDA that an extra installs, by name; `pins`: the exact versions of `nvidia-*` wheels that these extras
+    bring; `needs`: its requirements on other packages of the matrix. `sms`, `ptx`: as for torch; `exact`:
+    capabilities with code for exactly these (`sm_90a`).
     """
 
     KEY: ClassVar[tuple[str, ...]] = ("version", "index", "variant")
@@ -74,8 +76,10 @@ class Release(Row):
     torch: SpecifierSet = ANY
     released_with: Version | None = None
     built_with: Version | None = None
+    abi: str = ""
     cuda: tuple[CudaBinding, ...] = ()
     extras: tuple[tuple[str, str], ...] = ()
+    pins: tuple[Requirement, ...] = ()
     needs: tuple[Requirement, ...] = ()
     platforms: tuple[Platform, ...] = ()
     pythons: tuple[PythonVersion, ...] = ()
@@ -92,15 +96,23 @@ class Release(Row):
 
     @classmethod
     def identity(cls, cells: Mapping[str, str]) -> tuple[str, ...]:
-        """Its version and place; where wheels are listed per torch release, that release too."""
+        """Its version and place; where wheels are listed per torch release, that release and the ABI too."""
         own = super(Release, cls).identity(cells)
-        return (*own, cells.get("torch", "")) if cells.get("index") else own
+        listed = (cells.get("torch", ""), *filter(None, [cells.get("abi")]))
+        return (*own, *listed) if cells.get("index") else own
 
     @property
     def key(self) -> str:
-        """Its version and place; where wheels are listed per torch release, that release too."""
-        named = (self.version, self.index, self.variant, self.torch if self.index else "")
+        """Its version and place; where wheels are listed per torch release, that release and the ABI too."""
+        listed = (self.torch, self.abi and f"abi{self.abi}") if self.index else ()
+        named = (self.version, self.index, self.variant, *listed)
         return " ".join(text for part in named for text in [str(part)] if text)
+
+    @property
+    def project(self) -> str:
+        """Its name on its index: on PyPI some packages are a project for each CUDA (cupy-cuda12x)."""
+        is_split = self.index == DEFAULT_INDEX and bool(self.variant)
+        return f"{self.package}-{self.variant}" if is_split else self.package
 
     @property
     def cuda_majors(self) -> frozenset[int]:
@@ -119,9 +131,13 @@ class Release(Row):
 class SourceBuild(Row):
     """What building a package from source needs, or where it fails (the `builds` of a file of packages/).
 
-    It holds for releases in `versions`, beside a torch in `torch` and a toolkit in `cuda` (all, if empty).
-    `requires`: what must be installed before (no build isolation); `env`: variables to set; `breaks`: what
-    fails; `remedy`: what helps.
+    It holds for releases in `versions`, beside a torch in `torch`, a toolkit in `cuda` and a Python in
+    `python` (all, if empty). `broken`: nothing can be built where it holds. `requires`: what must be
+    installed before (no build isolation); `env`: variables to set, with `{sms}`, `{archs}`, `{jobs}` and
+    `{cuda_home}` in their values; `git`: what pip installs where PyPI has no source distribution, with
+    `{version}` where releases are tags; `minutes`: how long it was measured to take on two cores for one SM
+    architecture; `oldest`: the oldest compute capability that its code is for; `breaks`: what fails;
+    `remedy`: what helps.
     """
 
     KEY: ClassVar[tuple[str, ...]] = ("topic",)
@@ -131,9 +147,14 @@ class SourceBuild(Row):
     versions: SpecifierSet = ANY
     torch: SpecifierSet = ANY
     cuda: SpecifierSet = ANY
+    python: SpecifierSet = ANY
+    broken: bool = False
     components: tuple[str, ...] = ()
     requires: tuple[str, ...] = ()
     env: tuple[tuple[str, str], ...] = ()
+    git: str = ""
+    minutes: str = ""
+    oldest: ComputeCapability | None = None
     breaks: str = ""
     remedy: str = ""
 

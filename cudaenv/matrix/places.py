@@ -11,7 +11,7 @@ from packaging.version import Version
 
 from cudaenv.matrix.tables import ANY, Row
 from cudaenv.model.machine import Platform
-from cudaenv.model.versions import CudaVersion, GlibcVersion, PythonVersion
+from cudaenv.model.versions import ComputeCapability, CudaVersion, GlibcVersion, PythonVersion
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,12 +19,14 @@ class CondaBuild(Row):
     """Builds of a package in a conda channel (conda-builds.yaml): one version, variant, platform, torch.
 
     `torch`: the torch they are built against, empty for torch itself. `pythons`: those with a known build.
-    `build`: a pattern for their build strings, to be used in a match spec. `cudnn` (at least), `glibc` and
-    `needs_cuda` (the version of `__cuda`: `>=12`, `*` for any) are what the newest of them asks for.
+    `build`: a pattern for their build strings, to be used in a match spec. `sms`, `ptx`: as for torch's
+    wheels, empty if unknown. `cudnn` (at least), `glibc` and `needs_cuda` (the version of `__cuda`: `>=12`,
+    `*` for any) are what the newest of them asks for.
     """
 
     TABLE: ClassVar[str] = "conda-builds"
     KEY: ClassVar[tuple[str, ...]] = ("channel", "package", "version", "variant", "platform", "torch")
+    CURATED: ClassVar[tuple[str, ...]] = ("sms", "ptx", "note")
 
     channel: str
     package: str
@@ -34,6 +36,8 @@ class CondaBuild(Row):
     torch: SpecifierSet = ANY
     pythons: tuple[PythonVersion, ...] = ()
     build: str = ""
+    sms: tuple[ComputeCapability, ...] = ()
+    ptx: tuple[ComputeCapability, ...] = ()
     cudnn: str = ""
     glibc: GlibcVersion | None = None
     needs_cuda: str = ""
@@ -61,18 +65,20 @@ class CondaEra(Row):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CondaPin(Row):
-    """Versions of a package that work beside a torch, where no metadata say so (conda-pins.yaml).
+class Pin(Row):
+    """Versions of a package that work beside another, where no metadata say so (pins.yaml).
 
-    It holds for torch from one of `channels` (any, if empty) in `torch`; `versions` are those to ask for.
+    It holds for releases of `beside` in `releases` that come from one of `channels` (conda channels, or
+    `pypi` for wheels; from anywhere, if empty); `versions` are those to ask for.
     """
 
-    TABLE: ClassVar[str] = "conda-pins"
-    KEY: ClassVar[tuple[str, ...]] = ("package", "torch")
+    TABLE: ClassVar[str] = "pins"
+    KEY: ClassVar[tuple[str, ...]] = ("package", "beside", "releases")
 
     package: str
     versions: SpecifierSet
-    torch: SpecifierSet
+    beside: str
+    releases: SpecifierSet = ANY
     channels: tuple[str, ...] = ()
     says: str
 

@@ -20,6 +20,12 @@ DEFAULT_INDEX = ""
 ANY = SpecifierSet()
 """No restriction to certain versions."""
 
+FLAT = "flat"
+"""How an index serves single pages of links, each for pip's `--find-links`."""
+
+DIRECT = "direct"
+"""How wheels lie somewhere that lists none of them: their URLs follow from what they are."""
+
 
 def cited_in(note: str) -> tuple[str, ...]:
     """The sources that a note names, by the words `source NAME`."""
@@ -65,6 +71,8 @@ class Row:
     KEY: ClassVar[tuple[str, ...]] = ()
     ORDER: ClassVar[tuple[str, ...]] = ()
     """The columns that a refreshed table is sorted by, where they are not those of `KEY` in their order."""
+    CURATED: ClassVar[tuple[str, ...]] = ("note",)
+    """Columns that a person wrote into a measured row; refreshing keeps them."""
 
     @property
     def table(self) -> str:
@@ -116,11 +124,13 @@ class Toolkit(Row):
 
     `exact` and `family` are capabilities with architecture-specific (`sm_90a`) and family-specific
     (`sm_100f`) targets. `gcc` is the newest major, `clang` oldest and newest major (`-19` without a lower
-    bound), `msvc` the range of `_MSC_VER`.
+    bound), `msvc` the range of `_MSC_VER`. `torch_gcc` is the newest GCC that every release of torch lets
+    pass in its own check, where that is less.
     """
 
     TABLE: ClassVar[str] = "toolkits"
     KEY: ClassVar[tuple[str, ...]] = ("cuda",)
+    CURATED: ClassVar[tuple[str, ...]] = ("torch_gcc", "note")
 
     cuda: CudaVersion
     ptx_isa: str
@@ -128,6 +138,7 @@ class Toolkit(Row):
     exact: tuple[ComputeCapability, ...] = ()
     family: tuple[ComputeCapability, ...] = ()
     gcc: str = ""
+    torch_gcc: str = ""
     clang: str = ""
     msvc: str = ""
 
@@ -192,7 +203,10 @@ class Index(Row):
     """A package index beside the default one (indexes.yaml).
 
     `url` is what a lock names: `{variant}` stands for `cu126` and the like, `{torch}` for a release line
-    of torch.
+    of torch. `files`: how wheels are found: empty for an index with a page a project (PEP 503), `flat` for
+    single pages of links, `direct` where nothing lists them and `url` is that of the wheel itself, with
+    `{version}`, `{abi}`, `{python}` and `{platform}` in it, too. `repeats`: the torch releases whose build on
+    PyPI lies here once more, with its variant as local label.
     """
 
     TABLE: ClassVar[str] = "indexes"
@@ -201,23 +215,89 @@ class Index(Row):
     index: str
     url: str
     also: str = ""
+    files: str = ""
+    repeats: SpecifierSet | None = None
 
     @property
     def is_flat(self) -> bool:
         """Whether it is single pages of links, and no index with a page a project (PEP 503)."""
-        return self.url.endswith(".html")
+        return self.files == FLAT
+
+    @property
+    def is_direct(self) -> bool:
+        """Whether its URL is that of a wheel."""
+        return self.files == DIRECT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetRow(Row):
-    """Why an environment exists and what it therefore needs (targets.yaml)."""
+    """Why an environment exists and what it therefore needs (targets.yaml).
+
+    `components` are `runtime` and those of components.yaml; `packages` are always in it, and where there are
+    none what the user asks for decides.
+    """
 
     TABLE: ClassVar[str] = "targets"
     KEY: ClassVar[tuple[str, ...]] = ("target",)
 
     target: str
     title: str
-    packages: tuple[str, ...]
+    packages: tuple[str, ...] = ()
     components: tuple[str, ...]
     providers: tuple[str, ...]
     why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Component(Row):
+    """A part of CUDA that a target may need, and what brings it (components.yaml).
+
+    `pip`: extras of the `cuda-toolkit` metapackage; `wheels`: projects on PyPI; `conda`: packages of
+    conda-forge for CUDA 12 and later; `apt`: packages of Debian and Ubuntu.
+    """
+
+    TABLE: ClassVar[str] = "components"
+    KEY: ClassVar[tuple[str, ...]] = ("component",)
+
+    component: str
+    pip: tuple[str, ...] = ()
+    wheels: tuple[str, ...] = ()
+    conda: tuple[str, ...] = ()
+    apt: tuple[str, ...] = ()
+    says: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CudnnSupport(Row):
+    """The oldest compute capability that cuDNN serves from a release on (cudnn.yaml).
+
+    `first`: that release; it holds up to the `first` of the next row for the same CUDA major, `cuda`.
+    """
+
+    TABLE: ClassVar[str] = "cudnn"
+    KEY: ClassVar[tuple[str, ...]] = ("first", "cuda")
+
+    first: Version
+    cuda: int
+    oldest: ComputeCapability
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriverBranch(Row):
+    """A branch of NVIDIA's data-center driver (driver-branches.yaml).
+
+    `kind`: `production`, `new-feature` or `long-term`, if it is known; `ends`: the month in which NVIDIA ends
+    its support; `over`: it has ended, and which month that was is not known.
+    """
+
+    TABLE: ClassVar[str] = "driver-branches"
+    KEY: ClassVar[tuple[str, ...]] = ("branch",)
+
+    branch: int
+    kind: str = ""
+    ends: str = ""
+    over: bool = False
+
+    def is_over(self, day: str) -> bool:
+        """Whether its support has ended on a day (`2026-11-20`)."""
+        return self.over or bool(self.ends and self.ends < day[: len("2026-11")])

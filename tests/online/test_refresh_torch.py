@@ -1,4 +1,4 @@
-"""The newest rows of torch and torchvision, measured again from the wheels on the real PyPI."""
+"""The newest rows of torch and torchvision and the oldest of torch, measured again from the real PyPI."""
 
 from __future__ import annotations
 
@@ -64,6 +64,15 @@ def test_the_five_newest_releases_of_torch_are_measured_as_they_are_shipped(arte
     shipped = [row for row in rows_of("torch") if row["version"] in artefacts.newest["torch"]]
     measured = torch.pypi_rows(artefacts, Scope())
     assert [list(row.items()) for row in measured] == [list(row.items()) for row in shipped]
+
+
+def test_the_oldest_release_of_torch_is_measured_as_it_is_shipped(artefacts: Shipped) -> None:
+    oldest = str(torch.FIRST)
+    artefacts.newest["torch"] = {oldest}
+    shipped = [row for row in rows_of("torch") if row["version"] == oldest]
+    measured = torch.pypi_rows(artefacts, Scope())
+    assert [list(row.items()) for row in measured] == [list(row.items()) for row in shipped]
+    assert "sms" in measured[0]
 
 
 def test_the_three_newest_releases_of_torchvision_are_measured_as_they_are_shipped(

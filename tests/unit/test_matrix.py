@@ -9,6 +9,7 @@ from itertools import chain
 
 import pytest
 import yaml
+from packaging.version import Version
 
 from cudaenv.errors import MatrixError
 from cudaenv.matrix.document import Document
@@ -20,7 +21,7 @@ from cudaenv.matrix.refresh.surveys import all_surveys
 from cudaenv.matrix.tables import Basis
 from cudaenv.model.documents import Problems
 from cudaenv.model.machine import Platform
-from cudaenv.model.versions import ComputeCapability, CudaVersion
+from cudaenv.model.versions import ComputeCapability, CudaVersion, PythonVersion
 from tests.support.planning import ROOT, matrix
 
 FOLDER = ROOT / "matrix"
@@ -63,8 +64,8 @@ def spoilt(table: str, old: str, new: str) -> tuple[str, ...]:
 def test_the_shipped_tables_load_and_every_invariant_holds() -> None:
     loaded = matrix()
     assert {build.version.release[:2] for build in loaded.tables.torch} >= {(1, 10), (2, 15)}
-    assert loaded.target_names == ("run-only",)
-    assert loaded.index_names == ("pytorch", "openmmlab")
+    assert loaded.target_names == ("run-only", "develop-kernels", "mmcv-full", "xformers")
+    assert loaded.index_names == ("pytorch", "openmmlab", "pyg", "detectron2", "flash-attn")
 
 
 @pytest.mark.parametrize("table", TABLES)
@@ -157,6 +158,120 @@ def test_what_a_release_line_and_a_package_have_is_found_by_their_names() -> Non
 def test_an_index_url_is_that_of_the_variant() -> None:
     assert matrix().index_url("pytorch", "cu126") == "https://download.pytorch.org/whl/cu126"
     assert matrix().index_url("", "cu126") == ""
+    url = matrix().index_url("openmmlab", "cu121", Version("2.1.2"))
+    assert url == "https://download.openmmlab.com/mmcv/dist/cu121/torch2.1.0/index.html"
+
+
+def test_the_url_of_a_wheel_that_nothing_lists_follows_from_its_row() -> None:
+    (row,) = [
+        row
+        for row in matrix().releases("flash-attn")
+        if row.index == "flash-attn" and (str(row.torch), row.abi) == ("==2.6.*", "0")
+    ]
+    assert matrix().index(row.index).is_direct
+    url = matrix().wheel_url(row, Version("2.6.0"), PythonVersion(3, 12), Platform.LINUX_64)
+    assert url == (
+        "https://github.com/Dao-AILab/flash-attention/releases/download/v2.8.3/"
+        "flash_attn-2.8.3+cu12torch2.6cxx11abiFALSE-cp312-cp312-linux_x86_64.whl"
+    )
+    assert row.key == "2.8.3 flash-attn cu12 ==2.6.* abi0"
+    assert row not in matrix().companions("flash-attn")
+
+
+def test_a_project_on_pypi_is_a_package_and_a_variant() -> None:
+    assert matrix().package_of("cupy-cuda12x") == ("cupy", "cuda12x")
+    assert matrix().package_of("Flash_Attn") == ("flash-attn", "")
+    assert matrix().package_of("spconv-cu120") == ("spconv", "cu120")
+    assert matrix().package_of("torch") == ("torch", "")
+    assert matrix().package_of("xformers") == ("xformers", "")
+    assert matrix().package_of("xformers-cu126") is None
+    projects = {row.project for row in matrix().releases("cupy")}
+    assert projects == {"cupy-cuda11x", "cupy-cuda12x", "cupy-cuda13x"}
+    assert {row.project for row in matrix().releases("xformers")} == {"xformers"}
+
+
+def test_what_is_held_back_beside_a_package_depends_on_its_release_and_channel() -> None:
+    def pins(package: str, version: str, channel: str) -> dict[str, str]:
+        return {row.package: str(row.versions) for row in matrix().pins(package, Version(version), channel)}
+
+    assert pins("torch", "2.2.2", "pypi") == {"numpy": "<2"}
+    assert pins("torch", "2.2.2", "pytorch") == {"mkl": "<2024.1", "numpy": "<2"}
+    assert pins("torch", "2.2.2", "conda-forge") == {}
+    assert pins("torch", "2.3.0", "pypi") == {}
+    assert pins("mmengine", "0.10.7", "pypi") == {"setuptools": "<82"}
+    assert pins("numpy", "1.26.4", "pypi") == {}
+
+
+@pytest.mark.parametrize(
+    ("version", "major", "oldest"),
+    [
+        ("8.7.0.84", 11, "3.5"),
+        ("8.9.2.26", 11, "5.0"),
+        ("9.10.2.21", 12, "5.0"),
+        ("9.11.0.98", 12, "7.5"),
+        ("9.26.0.51", 13, "7.5"),
+        ("7.6.5", 11, None),
+        ("9.1.0", 10, None),
+    ],
+)
+def test_cudnn_serves_gpus_from_a_capability_on(version: str, major: int, oldest: str | None) -> None:
+    found = matrix().cudnn_oldest(Version(version), major)
+    assert (None if found is None else str(found[0])) == oldest
+    assert found is None or found[1].first <= Version(version)
+
+
+def test_the_support_of_a_driver_branch_ends() -> None:
+    def is_over(branch: int, day: str) -> bool:
+        found = matrix().driver_branch(branch)
+        assert found is not None
+        return found.is_over(day)
+
+    assert not is_over(570, "2026-02-28")
+    assert is_over(570, "2026-03-01")
+    assert is_over(550, "2025-12-31")
+    assert not is_over(580, "2026-11-25")
+    assert matrix().driver_branch(999) is None
+
+
+def test_components_name_extras_that_every_toolkit_with_a_compiler_has() -> None:
+    named = {extra for row in matrix().tables.components for extra in row.pip}
+    assert {"nvcc", "crt", "nvvm", "cudart", "cccl"} <= named
+    for release in matrix().tables.toolkit_releases:
+        if release.compiles:
+            there = {name for name, _ in release.components} | set(release.loose)
+            assert named <= there, release.key
+    assert matrix().component("compiler").conda == ("cuda-nvcc",)
+    with pytest.raises(KeyError):
+        matrix().component("runtime")
+
+
+def test_what_cannot_be_built_says_so() -> None:
+    rows = list(chain(*matrix().tables.builds.values()))
+    broken = {(row.package, row.topic) for row in rows if row.broken}
+    assert {("mmcv", "c++17"), ("mmcv", "python-3.13"), ("flash-attn", "c++20")} <= broken
+    (row,) = [row for row in matrix().source_builds("mmcv") if row.topic == "python-3.13"]
+    assert ("3.13" in row.python, "3.12" in row.python) == (True, False)
+    (row,) = [row for row in matrix().source_builds("pytorch3d") if row.git]
+    assert row.git.format(version="0.7.8") == "git+https://github.com/facebookresearch/pytorch3d.git@V0.7.8"
+
+
+def test_an_extra_that_installs_cuda_pins_nvidias_wheels() -> None:
+    (row,) = [row for row in matrix().releases("tensorflow") if str(row.version) == "2.18.0"]
+    assert {pin.name: str(pin.specifier) for pin in row.pins}["nvidia-cudnn-cu12"] == "==9.3.0.75"
+    assert all(not row.pins for row in matrix().releases("jax"))
+
+
+def test_a_build_of_torch_that_lies_on_pypi_lies_on_pytorchs_own_index_too() -> None:
+    repeats = matrix().index("pytorch").repeats
+    assert repeats is not None
+    assert [version in repeats for version in ("1.12.1", "1.13.1", "2.0.1", "2.1.0", "2.14.1", "2.15.0")] == [
+        False,
+        True,
+        False,
+        True,
+        True,
+        False,
+    ]
 
 
 def test_a_product_that_is_unknown_or_ambiguous_has_no_capability() -> None:
@@ -174,7 +289,7 @@ FLAWS: list[tuple[str, str, str, str, str]] = [
         "cuda",
         'cuda: "10.1"',
         "cuda: 10.1",
-        "cuda rows[1].cuda: expected a quoted text, got 10.1; put versions in quotes",
+        "cuda rows[2].cuda: expected a quoted text, got 10.1; put versions in quotes",
     ),
     (
         "an unquoted list of one version",
@@ -188,10 +303,10 @@ FLAWS: list[tuple[str, str, str, str, str]] = [
         "cuda",
         "linux_minor:",
         "linux_miner:",
-        "cuda rows[3].linux_miner: unknown column; did you mean `linux_minor`?",
+        "cuda rows[4].linux_miner: unknown column; did you mean `linux_minor`?",
     ),
     ("a column that is no text", "cuda", "{cuda:", "{7: x, cuda:", "cuda rows[0].7: unknown column"),
-    ("a missing column", "cuda", 'linux_own: "418.39", ', "", "cuda rows[1]: column `linux_own` is missing"),
+    ("a missing column", "cuda", 'linux_own: "418.39", ', "", "cuda rows[2]: column `linux_own` is missing"),
     (
         "a missing basis",
         "toolkits",
@@ -219,7 +334,13 @@ FLAWS: list[tuple[str, str, str, str, str]] = [
     ),
     ("another schema", "cuda", "schema: 1", "schema: 2", "cuda: expected `schema: 1`"),
     ("an unknown part of a file", "cuda", "schema: 1", "schema: 1\nextra: 1", "cuda: unknown key `extra`"),
-    ("rows that are no list", "targets", "rows:\n- {", "rows:\n  {", "targets rows: expected a list of rows"),
+    (
+        "rows that are no list",
+        "targets",
+        "rows:\n- {",
+        "rows: 1\nrest:\n- {",
+        "targets rows: expected a list of rows",
+    ),
     (
         "a source without a reading",
         "indexes",
@@ -324,7 +445,7 @@ FLAWS: list[tuple[str, str, str, str, str]] = [
         "cuda",
         '"455.23"',
         '"R-455"',
-        "cuda rows[4].linux_own: not a driver version",
+        "cuda rows[5].linux_own: not a driver version",
     ),
     (
         "an architecture that outlives its toolkits",
@@ -345,14 +466,14 @@ FLAWS: list[tuple[str, str, str, str, str]] = [
         TORCH,
         'sms: "3.7 5.0 6.0 7.0"',
         'sms: "3.7 5.0 6.0 7.0 9.0"',
-        "packages/torch 1.10.0 cu102 linux-64: the toolkit 10.2 cannot have compiled 9.0",
+        "packages/torch 1.6.0 cu92 linux-64: the toolkit 9.2 cannot have compiled 9.0",
     ),
     (
         "PTX that its toolkit cannot write",
         TORCH,
         'sms: "3.7 5.0 6.0 7.0"',
         'sms: "3.7 5.0 6.0 7.0", ptx: "10.7"',
-        "1.10.0 cu102 linux-64: the toolkit 10.2 cannot have compiled 10.7",
+        "1.6.0 cu92 linux-64: the toolkit 9.2 cannot have compiled 10.7",
     ),
     (
         "code of a companion that its toolkit cannot write",
@@ -418,7 +539,7 @@ FLAWS: list[tuple[str, str, str, str, str]] = [
         TORCH,
         'pythons: "3.6 3.7 3.8 3.9", glibc',
         'pythons: "3.6 3.7 3.8 3.9", sms: "8.0", glibc',
-        "1.10.0 cpu linux-64: a CPU build has no SM list",
+        "1.7.1 cpu linux-64: a CPU build has no SM list",
     ),
     (
         "a CUDA without a row",
@@ -426,13 +547,6 @@ FLAWS: list[tuple[str, str, str, str, str]] = [
         TORCH_2_15,
         TORCH_2_15.replace("cu132", "cu127"),
         "2.15.0 cu127 linux-64: CUDA 12.7 has no row in cuda",
-    ),
-    (
-        "a toolkit without a row",
-        TORCH,
-        TORCH_2_15,
-        TORCH_2_15.replace("cu132", "cu101"),
-        "2.15.0 cu101 linux-64: the toolkit 10.1 cannot have compiled it: no row in toolkits",
     ),
     (
         "a variant that is none",
@@ -463,14 +577,154 @@ FLAWS: list[tuple[str, str, str, str, str]] = [
         TORCH,
         ', glibc: "2.17"',
         "",
-        "1.10.0 cpu linux-64: a Linux build has a glibc floor, and no other has one",
+        "1.4.0 cpu linux-64: a Linux build has a glibc floor, and no other has one",
     ),
     (
         "a Windows build with glibc",
         TORCH,
         'platform: "win-64",',
         'platform: "win-64", glibc: "2.17",',
-        "1.10.0 cpu win-64: a Linux build has a glibc floor, and no other has one",
+        "1.4.0 cpu win-64: a Linux build has a glibc floor, and no other has one",
+    ),
+    (
+        "a conda build of code that its toolkit cannot write",
+        "conda-builds",
+        'ptx: "12.0"',
+        'ptx: "10.7"',
+        "the toolkit 12.9 cannot have compiled 10.7",
+    ),
+    (
+        "a conda build for the CPU with machine code",
+        "conda-builds",
+        'package: "pytorch", version: "2.10.0", variant: "cu129"',
+        'package: "pytorch", version: "2.10.1", variant: "cpu"',
+        "a CPU build has no SM list",
+    ),
+    (
+        "an index of no kind",
+        "indexes",
+        'files: "flat"',
+        'files: "pages"',
+        "indexes openmmlab: files `pages`, expected one of flat, direct or no cell",
+    ),
+    (
+        "an index whose URL is that of another kind",
+        "indexes",
+        'files: "flat"',
+        'files: "direct"',
+        "indexes openmmlab: its URL does not end with `.whl`",
+    ),
+    (
+        "an index with pages that does not say so",
+        "indexes",
+        ', files: "flat"',
+        "",
+        "indexes openmmlab: its URL is no index with a page a project",
+    ),
+    (
+        "a place-holder for nothing",
+        "indexes",
+        "/whl/{variant}",
+        "/whl/{cuda}",
+        "indexes pytorch: `{cuda}` in its URL stands for nothing",
+    ),
+    (
+        "a component without a row",
+        "targets",
+        "runtime compiler",
+        "runtime nvcc",
+        "targets develop-kernels: component `nvcc` has no row in components",
+    ),
+    (
+        "an unknown provider",
+        "targets",
+        'providers: "pip conda"',
+        'providers: "pip apt"',
+        "targets run-only: provider `apt`, expected one of pip, conda, system",
+    ),
+    (
+        "a pin beside nothing",
+        "pins",
+        'beside: "mmengine"',
+        'beside: "mmengin"',
+        "pins setuptools mmengin <=0.10.7: package `mmengin` has no table",
+    ),
+    (
+        "a pin for a channel that there is not",
+        "pins",
+        'channels: "pytorch"',
+        'channels: "torch"',
+        "pins mkl torch <2.6: channel `torch` is not in conda-eras",
+    ),
+    (
+        "a driver branch of no kind",
+        "driver-branches",
+        'kind: "long-term"',
+        'kind: "lts"',
+        "driver-branches 418: kind `lts`, expected one of production, new-feature, long-term",
+    ),
+    (
+        "a driver branch that ends on a day",
+        "driver-branches",
+        'ends: "2022-03"',
+        'ends: "2022-03-31"',
+        "driver-branches 418: ends in '2022-03-31', expected a month such as `2028-08`",
+    ),
+    (
+        "a driver branch that does not end",
+        "driver-branches",
+        ', ends: "2022-03"',
+        "",
+        "driver-branches 418: it ends in a month, or it is over without one",
+    ),
+    (
+        "a driver branch that is no number",
+        "driver-branches",
+        'branch: "418"',
+        'branch: "R418"',
+        "driver-branches rows[1].branch: expected a number, got `R418`",
+    ),
+    (
+        "a cuDNN that serves older GPUs than the last",
+        "cudnn",
+        'first: "9.11.0", cuda: "12", oldest: "7.5"',
+        'first: "9.11.0", cuda: "12", oldest: "3.5"',
+        "cudnn 9.11.0 12: serves 3.5, and 8.9.1 served 5.0",
+    ),
+    (
+        "a cuDNN for a GPU that there is not",
+        "cudnn",
+        'oldest: "3.5"',
+        'oldest: "3.9"',
+        "cudnn 8.0.2 11: compute capability 3.9 is not in architectures",
+    ),
+    (
+        "a broken build that does not say what breaks",
+        "packages/mmcv",
+        ', broken: true, breaks: "setup.py asks for C++14, and the headers of torch refuse it"',
+        ", broken: true",
+        "packages/mmcv c++14: what is broken says what breaks",
+    ),
+    (
+        "a time that is none",
+        "packages/mmcv",
+        'minutes: "42"',
+        'minutes: "an hour"',
+        "packages/mmcv time: minutes are 'an hour', expected a number",
+    ),
+    (
+        "a repository that pip does not take",
+        "packages/detectron2",
+        'git: "git+https://',
+        'git: "https://',
+        "packages/detectron2 git: git is 'https://",
+    ),
+    (
+        "a flag that is none",
+        "packages/mmcv",
+        "broken: true",
+        'broken: "yes"',
+        "expected a bare `true`, got `yes`",
     ),
     ("a version that is none", TORCH, 'version: "2.15.0"', 'version: "2.15.x"', "Invalid version: '2.15.x'"),
     (
@@ -534,6 +788,12 @@ def test_a_flaw_is_named_with_its_table_and_row(table: str, old: str, new: str, 
     assert all(line.startswith(table) for line in lines if problem in line)
 
 
+def test_a_toolkit_without_a_row_is_named_by_the_builds_of_its_line() -> None:
+    lines = spoilt("toolkits", 'cuda: "13.2", ptx_isa', 'cuda: "13.9", ptx_isa')
+    problem = "2.15.0 cu132 linux-64: the toolkit 13.2 cannot have compiled it: no row in toolkits"
+    assert f"packages/torch {problem}" in lines
+
+
 def test_all_flaws_are_named_at_once() -> None:
     tables = texts()
     tables["cuda"] = (
@@ -565,7 +825,9 @@ def test_a_new_file_under_packages_is_a_new_companion() -> None:
 def test_the_order_of_rows_is_no_flaw() -> None:
     head, _, rows = text_of("cuda").partition("rows:\n")
     turned = "".join(rows.splitlines(keepends=True)[::-1])
-    assert Matrix.from_texts({**texts(), "cuda": f"{head}rows:\n{turned}"}).target_names == ("run-only",)
+    assert (
+        Matrix.from_texts({**texts(), "cuda": f"{head}rows:\n{turned}"}).target_names == matrix().target_names
+    )
 
 
 def test_every_inferred_row_says_from_what() -> None:

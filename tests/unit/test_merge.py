@@ -98,6 +98,19 @@ def test_rows_that_nobody_measured_stay_whatever_is_found() -> None:
     assert len(after.rows) == 3
 
 
+def test_the_code_of_a_conda_build_that_repodata_do_not_state_is_kept() -> None:
+    cells = (
+        'channel: "conda-forge", package: "pytorch", version: "2.0", variant: "cu120", platform: "linux-64"'
+    )
+    row = f'- {{{cells}, sms: "8.0 9.0", ptx: "9.0", source: "wheels", basis: "measured", note: "ours"}}\n'
+    found = {"channel": "conda-forge", "package": "pytorch", "version": "2.0", "variant": "cu120"}
+    found |= {"platform": "linux-64", "glibc": "2.17", **MEASURED}
+    after, change = merged(found, old=document(row, "conda-builds"))
+    assert len(change.changed) == 1
+    (kept,) = after.rows
+    assert {**kept, "read": ""} == {**found, "sms": "8.0 9.0", "ptx": "9.0", "note": "ours", "read": ""}
+
+
 def test_a_documented_row_that_was_read_becomes_measured_and_its_source_goes() -> None:
     found = {**INDEXED, "source": "index-wheels", "basis": "measured"}
     said = ("index-wheels", "wheels of the index", "tags and METADATA of each wheel")

@@ -386,6 +386,24 @@ def test_the_torch_that_a_release_asks_for(requires: Sequence[str], torch: str) 
     assert dependencies(*requires).torch == torch
 
 
+def test_what_the_extra_that_installs_cuda_requires_of_nvidias_wheels() -> None:
+    found = dependencies(
+        "nvidia-nccl-cu12==2.1",
+        'nvidia-cudnn-cu12==9.3.0.75; extra == "and-cuda"',
+        'nvidia-cuda-runtime-cu12<13.0,>=12.5.82; extra == "and-cuda"',
+        'tensorboard==1.0; extra == "and-cuda"',
+    )
+    assert found.extras == "and-cuda=12"
+    assert found.pins == "nvidia-cuda-runtime-cu12>=12.5.82,<13.0 nvidia-cudnn-cu12==9.3.0.75"
+
+
+def test_extras_for_several_cudas_pin_nothing_that_all_of_them_install() -> None:
+    found = dependencies(
+        'nvidia-cudnn-cu12==9.3.0.75; extra == "cu12"', 'nvidia-cudnn-cu13==9.20.0.48; extra == "cu13"'
+    )
+    assert (found.extras, found.pins) == ("cu12=12 cu13=13", "")
+
+
 @pytest.mark.parametrize(
     ("requirement", "cuda"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import time
 import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -24,7 +25,8 @@ from cudaenv.model.versions import CudaVersion, PythonVersion
 from tests.support.wheels import Wheel, elf_library
 
 NEWEST = PythonVersion(3, 13)
-OLD_ABI, NEW_ABI = (b"\0_ZN" + name[3:] for name in torch._STRINGS.values())
+OLD_ABI = b"\0_ZN3c105ErrorC1ENS_14SourceLocationESs\0"
+NEW_ABI = b"\0_ZN3c105ErrorC1ENS_14SourceLocationENSt7__cxx1112basic_stringIcSt11char_traitsIcESaIcEEE\0"
 INDEX = "https://download.pytorch.org/whl"
 
 
@@ -118,6 +120,18 @@ def torch_wheel(
         files[f"torch/lib/{library}"] = f"invalid\0{flags}\0more\0".encode()
     name = f"{version}+{variant}" if local else version
     return Wheel("torch", name, tag, requires, ">=3.10", {**files, **(changes or {})})
+
+
+def fatbin(*entries: tuple[int, int]) -> bytes:
+    """What `fatbinary` writes, of entries with their kind (1 is PTX, 2 machine code) and their capability."""
+    inside = b"".join(
+        struct.pack("<HHIQIIHHIIIQ16x", kind, 0x101, 64, 8, 0, 0, 1, 7, capability, 0, 0, 0) + b"contents"
+        for kind, capability in entries
+    )
+    return struct.pack("<IHHQ", 0xBA55ED50, 1, 16, len(inside)) + inside
+
+
+MACHINE_CODE = fatbin((1, 37), (2, 37), (2, 61), (2, 50))
 
 
 LINUX, ARM, WINDOWS, MAC = "manylinux_2_28_x86_64", "manylinux_2_28_aarch64", "win_amd64", "macosx_14_0_arm64"
@@ -288,15 +302,60 @@ def test_a_list_of_architectures_without_an_end_is_not_read_again_and_again() ->
     assert time.monotonic() - started < 10
 
 
+@pytest.mark.parametrize(
+    "library",
+    [MACHINE_CODE, b"\x7fELF" + MACHINE_CODE + b"\0" * 9 + fatbin((2, 37), (2, 50), (2, 61)) + b"\0"],
+)
+def test_fatbins_tell_the_architectures_of_machine_code(library: bytes) -> None:
+    assert torch.read_fatbins(library) == {"sms": "3.7 5.0 6.1"}
+
+
+@pytest.mark.parametrize(
+    ("library", "message"),
+    [
+        (b"", "for 0 lists"),
+        (fatbin((1, 37)), "for 0 lists"),
+        (MACHINE_CODE + fatbin((2, 37)), "for 2 lists"),
+        (MACHINE_CODE[:-1], "cut off"),
+        (MACHINE_CODE[:12], "cut off"),
+        (fatbin((2, 9999)), "not a compute capability"),
+    ],
+)
+def test_other_fatbins_are_refused(library: bytes, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        torch.read_fatbins(library)
+
+
+def test_what_begins_like_a_fatbin_inside_one_is_its_content() -> None:
+    inner = fatbin((2, 70))
+    assert torch.read_fatbins(fatbin((2, 70)).replace(b"contents", inner[:8]) + inner) == {"sms": "7.0"}
+
+
+@pytest.mark.parametrize(
+    ("headers", "standard"),
+    [
+        (["# error C++20 or later compatible compiler is required\n#error x"], "20"),
+        (["#pragma once\n", "#error You need C++14 to compile PyTorch\n"], "14"),
+        (["#error C++17 or later compatible compiler", "#error You need C++14 to compile PyTorch"], "17"),
+    ],
+)
+def test_the_first_header_that_refuses_compilers_tells_the_cxx_standard(
+    headers: Sequence[str], standard: str
+) -> None:
+    assert torch.read_standard(headers) == standard
+
+
 def test_the_cxx_standard_and_the_string_abi_have_to_be_there_once() -> None:
-    assert torch.read_standard("# error C++20 or later compatible compiler is required\n#error x") == "20"
-    assert (torch.read_string_abi(OLD_ABI), torch.read_string_abi(NEW_ABI)) == ("0", "1")
+    for name in (OLD_ABI, OLD_ABI.replace(b"ESs", b"ERKSs")):
+        assert torch.read_string_abi(name) == "0"
+    for name in (NEW_ABI, NEW_ABI.replace(b"ENSt7", b"ERKNSt7")):
+        assert torch.read_string_abi(name) == "1"
     for header in (
         "",
         "#error C++14 or later compatible compiler\n#error C++17 or later compatible compiler",
     ):
         with pytest.raises(ValueError, match=r"ATen\.h"):
-            torch.read_standard(header)
+            torch.read_standard([header])
     for library in (b"", OLD_ABI + NEW_ABI):
         with pytest.raises(ValueError, match=r"libc10\.so"):
             torch.read_string_abi(library)
@@ -316,7 +375,7 @@ def test_a_row_for_each_platform_of_a_release() -> None:
         torch_wheel("2.15.0", "cp311-none-macosx_11_0_arm64", label="2.15.0"),
         torch_wheel("2.15.0", "cp313-cp313t-macosx_15_0_arm64"),
         torch_wheel("2.15.0", "cp312-cp312-macosx_10_9_x86_64"),
-        torch_wheel("1.9.1", f"cp312-cp312-{LINUX}"),
+        torch_wheel("1.3.1", f"cp312-cp312-{LINUX}"),
     )
     ends = {"source": "wheels", "basis": "measured"}
     expected = [
@@ -373,6 +432,42 @@ def test_the_build_with_the_greatest_number_is_the_one_that_is_read() -> None:
     )
     torch.pypi_rows(world, Scope())  # type: ignore[arg-type]
     assert world.measured_files == [f"torch-2.10.0-10-cp310-cp310-{WINDOWS}.whl"]
+
+
+KERNELS = "torch/lib/libcaffe2_detectron_ops_gpu.so"
+
+
+@pytest.mark.parametrize(
+    ("version", "headers", "cxx"),
+    [
+        ("1.4.1", {}, None),
+        ("1.5.1", {"torch/include/c10/util/C++17.h": b"#error You need C++14 to compile PyTorch"}, "14"),
+    ],
+)
+def test_releases_before_lists_of_architectures_tell_them_by_their_kernels(
+    version: str, headers: Mapping[str, bytes], cxx: str | None
+) -> None:
+    changes = {"torch/include/ATen/ATen.h": b"", KERNELS: MACHINE_CODE, **headers}
+    (row,) = pypi_rows(
+        torch_wheel(version, "cp310-cp310-manylinux1_x86_64", cuda="10.1", flags="none", changes=changes)
+    )
+    assert (row["sms"], row.get("ptx"), row.get("cxx")) == ("3.7 5.0 6.1", None, cxx)
+
+
+def test_a_list_of_architectures_comes_before_what_kernels_tell() -> None:
+    tag = "cp310-cp310-manylinux1_x86_64"
+    (row,) = pypi_rows(torch_wheel("1.6.0", tag, cuda="10.2", changes={KERNELS: MACHINE_CODE}))
+    assert row["sms"] == "7.5 9.0"
+
+
+def test_wheels_that_no_installer_takes_are_no_builds() -> None:
+    rows = pypi_rows(
+        torch_wheel("1.7.0", f"cp310-cp310-{WINDOWS}"),
+        torch_wheel("1.7.0", "cp310-cp310-manylinux1_x86_64"),
+        torch_wheel("1.7.1", f"cp310-cp310-{WINDOWS}"),
+    )
+    shown = [(row["version"], row["platform"]) for row in rows]
+    assert shown == [("1.7.0", "linux-64"), ("1.7.1", "win-64")]
 
 
 @pytest.mark.parametrize(
@@ -446,7 +541,7 @@ def index_world() -> World:
         torch_wheel("2.14.1", f"cp312-cp312-{WINDOWS}", local=True),
         torch_wheel("2.14.1", f"cp312-none-{MAC}", label="2.14.1"),
         torch_wheel("1.12.1", "cp310-cp310-linux_x86_64", cuda="12.6", local=True),
-        torch_wheel("1.9.1", "cp310-cp310-linux_x86_64", cuda="12.6", local=True),
+        torch_wheel("1.3.1", "cp310-cp310-linux_x86_64", cuda="12.6", local=True),
         torch_wheel("2.13.0", f"cp312-cp312-{ARM}", label="2.13.0"),
     ]
     pypi = [
@@ -513,7 +608,7 @@ def test_each_survey_owns_the_rows_of_its_place() -> None:
     assert index.owns({"index": "pytorch"})
     assert not pypi.owns({"index": "pytorch"})
     assert not index.owns({"index": "other"})
-    assert {"cpu", "cu102", "cu118", "cu126", "cu130", "cu132"} <= set(torch.VARIANTS)
+    assert {"cpu", "cu92", "cu101", "cu102", "cu118", "cu126", "cu130", "cu132"} <= set(torch.VARIANTS)
 
 
 # torchvision, torchaudio and triton.
@@ -589,7 +684,19 @@ def test_a_sibling_of_a_torch_that_is_not_there_is_left_out() -> None:
     )
     assert siblings.sibling_rows("torchvision", world, Scope()) == []  # type: ignore[arg-type]
     assert world.said == ["torchvision 0.26.0: left out, no torch of the matrix is torch==2.11.0"]
-    assert len(world.measured_files) == 1  # the one of before torch 1.10 is not read at all
+    assert len(world.measured_files) == 1  # the one of before the first torch is not read at all
+
+
+@pytest.mark.parametrize(
+    ("project", "version", "released_with"),
+    [("torchaudio", "0.9.1", None), ("torchaudio", "0.10.0", "2.14.0"), ("torchvision", "0.9.1", "2.14.0")],
+)
+def test_torchaudio_had_one_build_for_all_variants_at_first(
+    project: str, version: str, released_with: str | None
+) -> None:
+    wheel = Wheel(project, version, f"cp312-cp312-{LINUX}", ["torch==2.14.0"], None, {})
+    rows = siblings.sibling_rows(project, sibling_world((wheel, "2026-09-02")), Scope())  # type: ignore[arg-type]
+    assert [(row["torch"], row.get("released_with")) for row in rows] == [("==2.14.0", released_with)]
 
 
 @pytest.mark.parametrize(

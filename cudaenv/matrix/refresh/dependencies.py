@@ -34,10 +34,11 @@ _MAJOR = re.compile(r"(\d{1,2})(?:\..*)?")
 
 @dataclass(frozen=True, slots=True)
 class Dependencies:
-    """The columns `torch` and `extras` of a release, as its METADATA has them, and its Requires-Python."""
+    """The columns `torch`, `extras` and `pins` of a release, as METADATA has them; Requires-Python."""
 
     torch: str
     extras: str
+    pins: str
     requires_python: str
 
     @classmethod
@@ -45,10 +46,12 @@ class Dependencies:
         """Read METADATA for one platform and Python. ValueError where it is none, or contradicts itself."""
         metadata = Metadata.read(text)
         project = _Project(metadata, platform, python)
-        found = ((extra, project.cuda_of(extra)) for extra in metadata.extras)
+        found = {extra: project.cuda_of(extra) for extra in metadata.extras}
+        cudas = {extra: cuda for extra, cuda in found.items() if cuda is not None}
         return cls(
             project.torch(),
-            words(f"{extra}={cuda}" for extra, cuda in found if cuda is not None),
+            words(f"{extra}={cuda}" for extra, cuda in cudas.items()),
+            words(project.wheels_of(*cudas)) if len(cudas) == 1 else "",
             metadata.requires_python,
         )
 
@@ -69,14 +72,11 @@ class _Project:
                 if requirement.url:
                     raise ValueError(f"METADATA asks for torch at a URL: {requirement.url:.200}")
                 specifiers &= requirement.specifier
-        ordered = sorted(specifiers, key=lambda item: (_ORDER.index(item.operator), item.version))
-        return ",".join(str(item) for item in ordered)
+        return _ordered(specifiers)
 
     def cuda_of(self, extra: str) -> CudaBinding | None:
         """The CUDA that an extra adds: its release line where a wheel of it is pinned, else its major."""
-        plain = set(map(str, self._required()))
-        added = [item for item in self._with(extra) if str(item) not in plain]
-        found = {cuda for cuda in map(_cuda_of, added) if cuda is not None}
+        found = {cuda for cuda in map(_cuda_of, self._added(extra)) if cuda is not None}
         majors = {cuda.major for cuda in found}
         lines = {cuda for cuda in found if cuda.minor is not None}
         if len(majors) > 1:
@@ -84,6 +84,15 @@ class _Project:
         if len(lines) == 1:
             return lines.pop()
         return CudaBinding(majors.pop()) if majors else None
+
+    def wheels_of(self, extra: str) -> list[str]:
+        """The requirements on NVIDIA's wheels that an extra adds, by name."""
+        added = {canonicalize_name(item.name): item.specifier for item in self._added(extra)}
+        return [f"{name}{_ordered(added[name])}" for name in sorted(added) if name.startswith("nvidia-")]
+
+    def _added(self, extra: str) -> list[Requirement]:
+        plain = set(map(str, self._required()))
+        return [item for item in self._with(extra) if str(item) not in plain]
 
     def _with(self, extra: str) -> Iterator[Requirement]:
         """Requirements with an extra, those of extras that it refers to (`jax[cuda12]`) among them."""
@@ -101,6 +110,12 @@ class _Project:
 
     def _required(self, extra: str = "") -> Iterator[Requirement]:
         return self.metadata.required(self.platform, self.python, extra)
+
+
+def _ordered(specifiers: SpecifierSet) -> str:
+    """Specifiers as a cell has them, lower bounds first."""
+    ordered = sorted(specifiers, key=lambda item: (_ORDER.index(item.operator), item.version))
+    return ",".join(map(str, ordered))
 
 
 def _cuda_of(requirement: Requirement) -> CudaBinding | None:

@@ -15,9 +15,6 @@ from cudaenv.matrix.refresh.artefacts import RawRow, Survey
 from cudaenv.matrix.tables import Basis, Row, Source, SourceKind
 from cudaenv.model.machine import Platform
 
-CURATED = ("note",)
-"""Columns that a person wrote into a measured row; refreshing keeps them."""
-
 Identity = tuple[str, ...]
 
 
@@ -44,7 +41,7 @@ def merge(
     days |= {name: source.read for name, source in document.sources.items()}
     before = _by_identity(kind, document.rows, f"rows of {document.name}")
     told = _by_identity(kind, measured, f"measured rows of {document.name}")
-    found = {key: _dated(row, before.get(key), days, date) for key, row in told.items()}
+    found = {key: _dated(kind, row, before.get(key), days, date) for key, row in told.items()}
     gone = {
         key
         for key, row in before.items()
@@ -85,9 +82,9 @@ def _with_sources(document: Document, survey: Survey, date: str) -> Document:
     return replace(document, sources={name: source for name, source in sources.items() if name in used})
 
 
-def _dated(row: RawRow, old: RawRow | None, days: Mapping[str, str], date: str) -> RawRow:
+def _dated(kind: type[Row], row: RawRow, old: RawRow | None, days: Mapping[str, str], date: str) -> RawRow:
     """A measured row with what a person wrote into it before, and its day if that is not its source's."""
-    kept = {column: old[column] for column in CURATED if old and column in old and column not in row}
+    kept = {column: old[column] for column in kind.CURATED if old and column in old and column not in row}
     new = {**row, **kept}
     if old is not None and {**new, "read": ""} == {**old, "read": ""}:
         return old

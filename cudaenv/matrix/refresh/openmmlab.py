@@ -39,7 +39,7 @@ FIRST_MMDET = Version("2.25.1")
 """The first release whose METADATA say what `mim` installs with it."""
 
 _CPU = "cpu"
-_VARIANT = re.compile(r"cu\d{3}|cpu")
+_VARIANT = re.compile(r"cu(?:\d{3}|9\d)|cpu")
 _TORCH_LINE = re.compile(r"\d{1,2}\.\d{1,2}")
 _TORCH_CELL = re.compile(r"==(\d{1,2}\.\d{1,2})\.\*")
 _OURS = re.compile(r"mmcv[-_]")

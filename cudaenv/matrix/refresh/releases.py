@@ -181,6 +181,7 @@ class _Reader:
         cells = {
             "torch": needs.torch,
             "extras": needs.extras,
+            "pins": needs.pins,
             "pythons": words(sorted(served)),
             "glibc": str(release.glibc(platform) or ""),
         }

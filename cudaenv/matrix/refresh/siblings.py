@@ -25,6 +25,12 @@ METHOD: Final = "sibling-1"
 TOGETHER: Final = timedelta(days=3)
 """A release without a pin belongs to the torch release of its day, or to one so many days before."""
 
+FIRST_VARIANTS: Final = {"torchaudio": Version("0.10.0")}
+"""The first release with builds of its own for torch's variants, of projects that had none before.
+
+Until then the one build, on PyPI, links no CUDA and goes with every variant of torch.
+"""
+
 
 def sibling_rows(project: str, artefacts: Artefacts, scope: Scope) -> list[RawRow]:
     """Measure the releases of torchvision or torchaudio that go with a torch of the matrix."""
@@ -128,13 +134,18 @@ def _sibling_row(
     return {
         "version": str(release.version),
         "torch": facts.pop("torch", f">={built}"),
-        "released_with": str(built),
+        **_released_with(project, release, built),
         **facts,
         "platforms": words(release.platforms),
         "pythons": words(release.pythons(newest)),
         "source": "wheels",
         **known,
     }
+
+
+def _released_with(project: str, release: ReleaseFiles, built: Version) -> dict[str, str]:
+    has_variants = release.version >= FIRST_VARIANTS.get(project, release.version)
+    return {"released_with": str(built)} if has_variants else {}
 
 
 def _built_with(

@@ -4,11 +4,15 @@ Everything is text or binary data that is searched, nothing is imported or run: 
 label and the CUDA release line, `libtorch_python.so` (on Windows `torch_python.dll`) the string that
 `torch._C._cuda_getArchFlags()` returns, `ATen.h` refuses compilers of an older C++ standard, the exported
 names of `libc10.so` show the ABI of `std::string`, METADATA pins cuDNN, NCCL and triton.
+
+Before torch 1.6 there is no such string: a small library with kernels of its own shows for which
+architectures all were compiled. Before 1.7 `C++17.h` is the header that refuses compilers, before 1.5 none.
 """
 
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -26,7 +30,7 @@ from cudaenv.matrix.refresh.wheel_names import MANYLINUX
 from cudaenv.model.machine import Platform
 from cudaenv.model.versions import ComputeCapability, CudaVersion, PythonVersion
 
-FIRST: Final = Version("1.10.0")
+FIRST: Final = Version("1.4.0")
 """The oldest release that the matrix is about."""
 
 PYTORCH: Final = "https://download.pytorch.org/whl"
@@ -34,6 +38,9 @@ PYTORCH: Final = "https://download.pytorch.org/whl"
 
 VARIANTS: Final = (
     "cpu",
+    "cu92",
+    "cu100",
+    "cu101",
     "cu102",
     *(f"cu{major}{minor}" for major in range(11, 14) for minor in range(10)),
 )
@@ -45,12 +52,15 @@ OLDEST_GLIBC: Final = MANYLINUX["2014"]
 INDEX_SOURCE: Final = (
     "index-wheels",
     "torch wheels on PyTorch's indexes",
-    "the same as of those on PyPI: tags, torch/version.py, CUDA_ARCH_FLAGS, ATen.h, libc10.so, METADATA",
+    "the same as of those on PyPI: tags, torch/version.py, SM list, C++ standard, libc10.so, METADATA",
 )
 """Where the rows of variant indexes are from: name, artefact and what it says."""
 
 METHOD: Final = "torch-1"
 """Change it with what `read_build` returns: what was measured by another method is measured again."""
+
+# Wheels on PyPI that no installer takes: they have a `.dist.info` directory, and no `.dist-info`.
+_BROKEN = re.compile(r"torch-1\.7\.0-.+-win_amd64\.whl")
 
 _MAX_TEXT: Final = 1 << 20
 _MAX_LIBRARY: Final = 256 << 20
@@ -62,26 +72,42 @@ _PYTHON_LIBRARY = {
     Platform.WIN_64: "torch/lib/torch_python.dll",
 }
 
+# Kernels of Caffe2 in a library of their own: some megabytes, where libtorch_cuda.so has a gigabyte.
+_KERNELS = "torch/lib/libcaffe2_detectron_ops_gpu.so"
+# What `fatbinary` writes begins with a magic number, the version 1, the size of this header and that of all
+# entries. An entry begins with its kind (1 is PTX, 2 machine code), the sizes of its header and its content;
+# the capability follows.
+_FATBIN = b"\x50\xed\x55\xba\x01\x00\x10\x00"
+_FATBIN_HEADER = 16
+_FATBIN_ENTRY = struct.Struct("<H2xIQ12xI")
+_MACHINE_CODE = 2
+
+# The headers that may refuse compilers, and the release from which on one of them does.
+_HEADERS = ("torch/include/ATen/ATen.h", "torch/include/c10/util/C++17.h")
+_FIRST_STANDARD = Version("1.5.0")
+
 _VERSION = re.compile(r"""__version__(?:\s*:[^=]{0,80})?\s*=\s*(['"])([^'"]{1,80})\1""")
 _CUDA = re.compile(r"""cuda(?:\s*:[^=]{0,80})?\s*=\s*(?:None|(['"])([^'"]{1,80})\1)""")
 # The compiler may lay the string right behind another one, but ends it with a null byte. Machine code comes
 # before PTX in it, so that it begins with `sm_`: as a pattern that does, too, it is found quickly. Real lists
 # have some ten architectures; without a bound, a long one without an end would be read from each of them.
 _ARCHITECTURES = re.compile(rb"sm_\d{2,3}[a-z]?(?: (?:sm|compute)_\d{2,3}[a-z]?){0,63}\0")
-_STANDARD = re.compile(r"#\s*error\s+C\+\+(\d{2}) or later compatible compiler")
-# c10::Error(SourceLocation, std::string), which every release exports: `Ss` is the string of the old ABI.
+_STANDARD = re.compile(r"#\s*error\s+(?:You need )?C\+\+(\d{2}) (?:or later compatible|to compile PyTorch)")
+# c10::Error(SourceLocation, std::string), which every release exports, up to 1.5 with a constant reference
+# (`RK`): `Ss` is the string of the old ABI.
 _STRINGS = {
-    "0": b"_ZN3c105ErrorC1ENS_14SourceLocationESs\0",
-    "1": b"_ZN3c105ErrorC1ENS_14SourceLocationENSt7__cxx1112basic_stringIcSt11char_traitsIcESaIcEEE\0",
+    "0": re.compile(rb"_ZN3c105ErrorC1ENS_14SourceLocationE(?:RK)?Ss\0"),
+    "1": re.compile(
+        rb"_ZN3c105ErrorC1ENS_14SourceLocationE(?:RK)?NSt7__cxx1112basic_stringIcSt11char_traitsIcESaIcEEE\0"
+    ),
 }
 
 
 def torch_releases(artefacts: Artefacts) -> tuple[ReleaseFiles, ...]:
     """Return the releases of torch on PyPI that the matrix is about, oldest first."""
+    files = (file for file in artefacts.files("torch") if not _BROKEN.fullmatch(file.name))
     return tuple(
-        release
-        for release in releases("torch", artefacts.files("torch"))
-        if release.version >= FIRST and release.platforms
+        release for release in releases("torch", files) if release.version >= FIRST and release.platforms
     )
 
 
@@ -140,9 +166,10 @@ def read_build(wheel: Wheel, platform: Platform, python: PythonVersion) -> dict[
     if cuda:
         if platform not in _PYTHON_LIBRARY:
             raise ValueError(f"a build for CUDA {cuda} on {platform}")
-        cells |= read_architectures(wheel.read(_PYTHON_LIBRARY[platform], _MAX_LIBRARY))
+        cells |= _read_code(wheel, platform)
     cells |= _pins(Metadata.of_wheel(wheel), platform, python)
-    cells["cxx"] = read_standard(_text(wheel, "torch/include/ATen/ATen.h"))
+    if Version(label) >= _FIRST_STANDARD:
+        cells["cxx"] = read_standard(_text(wheel, name) for name in _HEADERS)
     if platform.is_linux:
         cells["cxx11_abi"] = read_string_abi(wheel.read("torch/lib/libc10.so", _MAX_LIBRARY))
     return cells
@@ -173,17 +200,29 @@ def read_architectures(library: bytes) -> dict[str, str]:
     return filled({"sms": words(sorted(sms)), "ptx": words(sorted(ptx))})
 
 
-def read_standard(header: str) -> str:
-    """Return the oldest C++ standard that `ATen.h` accepts, such as `17`."""
-    found = set(_STANDARD.findall(header))
+def read_fatbins(library: bytes) -> dict[str, str]:
+    """Return `sms` from the machine code in a library.
+
+    PTX is no column of it: torch's own kernels of these releases have some, the code of cuDNN and cuBLAS that
+    is linked into the same wheels has none, so that on a newer GPU only a part of it runs.
+    """
+    found = {frozenset(_machine_code(entries)) for entries in _fatbins(library)}
+    if len(found) != 1 or not (sms := found.pop()):
+        raise ValueError(f"{_KERNELS} has fatbins for {len(found)} lists of architectures")
+    return {"sms": words(sorted(sms))}
+
+
+def read_standard(headers: Iterable[str]) -> str:
+    """Return the oldest C++ standard, such as `17`, that the first header which refuses compilers accepts."""
+    found = next(filter(None, (set(_STANDARD.findall(header)) for header in headers)), set())
     if len(found) != 1:
-        raise ValueError(f"ATen.h refuses compilers of {len(found)} C++ standards")
+        raise ValueError(f"ATen.h and C++17.h refuse compilers of {len(found)} C++ standards")
     return str(found.pop())
 
 
 def read_string_abi(library: bytes) -> str:
     """Return what `_GLIBCXX_USE_CXX11_ABI` was when `libc10.so` was compiled, `0` or `1`."""
-    found = [abi for abi, name in _STRINGS.items() if name in library]
+    found = [abi for abi, name in _STRINGS.items() if name.search(library)]
     if len(found) != 1:
         raise ValueError(f"libc10.so exports c10::Error for {len(found)} ABIs of std::string")
     return found[0]
@@ -265,6 +304,34 @@ def _index_releases(
         )
         if wheels and release.version >= FIRST:
             yield ReleaseFiles(release.version, wheels, ())
+
+
+def _read_code(wheel: Wheel, platform: Platform) -> dict[str, str]:
+    library = wheel.read(_PYTHON_LIBRARY[platform], _MAX_LIBRARY)
+    if _KERNELS in wheel.sizes and not _ARCHITECTURES.search(library):
+        return read_fatbins(wheel.read(_KERNELS, _MAX_LIBRARY))
+    return read_architectures(library)
+
+
+def _fatbins(library: bytes) -> Iterator[bytes]:
+    """Yield the entries of each fatbin in a library."""
+    end = 0
+    while (start := library.find(_FATBIN, end)) >= 0:
+        begin = start + _FATBIN_HEADER
+        end = begin + int.from_bytes(library[start + len(_FATBIN) : begin], "little")
+        if end > len(library):
+            raise ValueError(f"{_KERNELS} has a fatbin that is cut off")
+        yield library[begin:end]
+
+
+def _machine_code(entries: bytes) -> Iterator[ComputeCapability]:
+    """Yield the capabilities that a fatbin has machine code for."""
+    at = 0
+    while at + _FATBIN_ENTRY.size <= len(entries):
+        kind, header, content, capability = _FATBIN_ENTRY.unpack_from(entries, at)
+        if kind == _MACHINE_CODE:
+            yield ComputeCapability.parse(f"sm_{capability}")
+        at += max(header + content, _FATBIN_ENTRY.size)
 
 
 def _text(wheel: Wheel, name: str) -> str:
