@@ -84,6 +84,8 @@ class Machine:
     `gpus` is None where nobody could tell and empty where there is none; `uses_windows_driver`
     holds for Windows and for WSL, where the Windows driver serves Linux programs;
     `is_jetson` marks the boards whose software stack is not the server one (SBSA).
+    `toolkit` is the release line of a CUDA toolkit that is installed there, `gcc` the major version of
+    its compiler.
     `notes` are remarks for people (MIG, CUDA_VISIBLE_DEVICES, a driver that does not answer).
     """
 
@@ -94,6 +96,8 @@ class Machine:
     driver_api: Fact[CudaVersion] | None = None
     glibc: Fact[GlibcVersion] | None = None
     os: Fact[str] | None = None
+    toolkit: Fact[CudaVersion] | None = None
+    gcc: Fact[int] | None = None
     uses_windows_driver: bool = False
     is_jetson: bool = False
     count: int = 1
@@ -112,6 +116,8 @@ class Machine:
             self.driver and self.driver.value,
             self.driver_api and self.driver_api.value,
             self.glibc and self.glibc.value,
+            self.toolkit and self.toolkit.value,
+            self.gcc and self.gcc.value,
             self.uses_windows_driver,
             self.is_jetson,
         )

@@ -17,6 +17,8 @@ from cudaenv.model.versions import (
 )
 
 SCHEMA = 1
+DIRECT = "direct"
+"""How an index serves that lists nothing: the URL of a package is that of its wheel."""
 
 
 class Level(StrEnum):
@@ -67,13 +69,23 @@ class Remark:
     source: str
 
 
+class How(StrEnum):
+    """How a package gets into an environment: as a wheel, as a conda package, or built from source."""
+
+    WHEEL = "wheel"
+    CONDA = "conda"
+    BUILD = "build"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedPackage:
     """A package whose version and origin the plan fixes.
 
     `version` has the local label where the index gives one. `index` is an index of the matrix,
     empty for the default one; `index_url` is its canonical URL. `cuda_major` is the CUDA the build
-    must be made for; None where the package is bound to none.
+    must be made for; None where the package is bound to none. A package of a conda `channel` has its
+    name there and a pattern for its build string. `git` is what a build from a repository installs.
+    `listing` says how the index serves: see the table `indexes`.
     """
 
     name: str
@@ -83,17 +95,91 @@ class PlannedPackage:
     index_url: str
     cuda_major: int | None = None
     extras: tuple[str, ...] = ()
+    how: How = How.WHEEL
+    listing: str = ""
+    channel: str = ""
+    conda_name: str = ""
+    build: str = ""
+    git: str = ""
 
     @property
     def requirement(self) -> str:
         """The exact PEP 508 requirement."""
         extras = f"[{','.join(self.extras)}]" if self.extras else ""
+        if self.listing == DIRECT and self.index_url:
+            return f"{self.name}{extras} @ {self.index_url}"
+        if self.git:
+            return f"{self.name}{extras} @ {self.git}"
         return f"{self.name}{extras}=={self.version}"
+
+    @property
+    def match_spec(self) -> str:
+        """What asks conda for it: name, version and a pattern for the build string.
+
+        `=2.7` with a build string means exactly 2.7, so the version always has all its numbers
+        (https://docs.conda.io/projects/conda/en/stable/user-guide/concepts/pkg-specs.html).
+        """
+        name = self.conda_name or self.name
+        return f"{name}={self.version}={self.build}" if self.build else f"{name}={self.version}"
 
     @property
     def index_name(self) -> str:
         """The name by which uv knows its index, and its credentials `UV_INDEX_<NAME>_USERNAME`."""
         return index_name(self.index, self.variant)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostCompiler:
+    """The compiler of C++ that nvcc calls.
+
+    `newest` is the newest major version that it accepts, `planned` the one that is used; empty where
+    nobody can tell. `package` is what brings it.
+    """
+
+    kind: str
+    newest: str = ""
+    planned: str = ""
+    package: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedToolkit:
+    """The toolkit that an environment compiles with, and who supplies it.
+
+    `requirements` are what pip or conda is asked for; `home` is the value of CUDA_HOME, `sms` the SM
+    architectures to compile for. `steps` say how to get it, where no installer of ours brings it.
+    """
+
+    provider: str
+    cuda: CudaVersion
+    components: tuple[str, ...]
+    requirements: tuple[str, ...]
+    host_compiler: HostCompiler | None
+    home: str
+    sms: tuple[ComputeCapability, ...]
+    steps: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Phase:
+    """A step of installing: packages that one call installs. What builds needs the packages before it."""
+
+    install: tuple[str, ...]
+    builds: bool = False
+    requires: tuple[str, ...] = ()
+    env: tuple[tuple[str, str], ...] = ()
+    minutes: int | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CondaPart:
+    """What conda installs: channels in the order of their priority, match specs, assumed virtual packages."""
+
+    era: str
+    channels: tuple[str, ...]
+    specs: tuple[str, ...]
+    virtual_packages: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,11 +202,16 @@ class DriverNeed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
-    """One environment of a plan. `rest` are the requirements that the index resolves freely."""
+    """One environment of a plan. `rest` are the requirements that the index resolves freely.
+
+    `label` names what CUDA is chosen by: a build of torch, or the CUDA itself where nothing needs torch.
+    `build_image` and `base_image` are what it is built in and what it runs in as a container.
+    """
 
     name: str
     platform: Platform
     machines: tuple[str, ...]
+    label: str
     target: str
     provider: str
     python: PythonVersion
@@ -136,12 +227,45 @@ class Environment:
     glibc_target: GlibcVersion | None
     macos: str
     base_image: str
+    build_image: str = ""
+    toolkit: PlannedToolkit | None = None
+    phases: tuple[Phase, ...] = ()
+    env: tuple[tuple[str, str], ...] = ()
+    conda: CondaPart | None = None
     rows: tuple[tuple[str, str], ...]
 
     @property
     def torch(self) -> PlannedPackage:
-        """The torch of it."""
+        """The torch of it; StopIteration where nothing needs one."""
         return next(package for package in self.packages if package.name == "torch")
+
+    @property
+    def title(self) -> str:
+        """What CUDA is chosen by, in words: `torch 2.14.1+cu126`, or `CUDA 13.2` where nothing needs torch."""
+        return f"torch {self.label}" if self.has_torch else self.label
+
+    @property
+    def has_torch(self) -> bool:
+        """Whether torch is in it."""
+        return any(package.name == "torch" for package in self.packages)
+
+    @property
+    def wheels(self) -> tuple[PlannedPackage, ...]:
+        """The packages that pip takes as wheels."""
+        return tuple(package for package in self.packages if package.how is How.WHEEL)
+
+    @property
+    def built(self) -> tuple[PlannedPackage, ...]:
+        """The packages that are built from source."""
+        return tuple(package for package in self.packages if package.how is How.BUILD)
+
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """What a resolver of wheels is asked for: planned wheels, the toolkit's, what builds need, the rest."""
+        toolkit = self.toolkit.requirements if self.toolkit and self.conda is None else ()
+        needed = tuple(text for phase in self.phases if phase.builds for text in phase.requires)
+        pins = tuple(package.requirement for package in self.wheels)
+        return tuple(dict.fromkeys((*pins, *toolkit, *needed, *self.rest)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +303,7 @@ class Plan:
             package.index_name: package.index_url
             for environment in self.environments
             for package in environment.packages
-            if package.index_url
+            if package.index_url and not package.listing
         }
 
     def file_name(self, environment: Environment, name: str) -> str:

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from cudaenv.model.plan import SCHEMA, Decision, Environment, Layer, Plan, Reason, Refusal, Remark
+from cudaenv.model.plan import (
+    SCHEMA,
+    CondaPart,
+    Decision,
+    Environment,
+    Layer,
+    Phase,
+    Plan,
+    PlannedToolkit,
+    Reason,
+    Refusal,
+    Remark,
+)
 
 
 def plan_json(plan: Plan) -> dict[str, Any]:
@@ -25,6 +37,7 @@ def environment_json(environment: Environment) -> dict[str, Any]:
     need = environment.driver_required
     return {
         "name": environment.name,
+        "label": environment.label,
         "platform": str(environment.platform),
         "machines": list(environment.machines),
         "target": environment.target,
@@ -36,14 +49,14 @@ def environment_json(environment: Environment) -> dict[str, Any]:
         "packages": {
             package.name: {
                 "version": str(package.version),
-                "how": "wheel",
-                "source": package.index or "default",
+                "how": str(package.how),
+                "source": package.channel or package.index or "default",
                 "index": package.index_url or None,
             }
             for package in environment.packages
         },
         "requirements": list(environment.rest),
-        "toolkit": None,
+        "toolkit": _toolkit(environment.toolkit) if environment.toolkit else None,
         "driver_required": need
         and {
             "linux": str(need.linux) if need.linux else None,
@@ -53,9 +66,52 @@ def environment_json(environment: Environment) -> dict[str, Any]:
         "arch_list": [str(sm) for sm in environment.sms],
         "ptx": [str(sm) for sm in environment.ptx],
         "glibc": str(environment.glibc) if environment.glibc else None,
-        "base_image": {"build": environment.base_image or None, "run": environment.base_image or None},
-        "phases": [{"install": [package.name for package in environment.packages]}],
-        "env": {},
+        "base_image": {
+            "build": environment.build_image or environment.base_image or None,
+            "run": environment.base_image or None,
+        },
+        "phases": [_phase(phase) for phase in environment.phases],
+        "env": dict(environment.env),
+        "conda": _conda(environment.conda) if environment.conda else None,
+    }
+
+
+def _toolkit(toolkit: PlannedToolkit) -> dict[str, Any]:
+    compiler = toolkit.host_compiler
+    return {
+        "version": str(toolkit.cuda),
+        "provider": toolkit.provider,
+        "components": list(toolkit.components),
+        "requirements": list(toolkit.requirements),
+        "host_compiler": compiler
+        and {
+            "kind": compiler.kind,
+            "newest": compiler.newest or None,
+            "planned": compiler.planned or None,
+            "package": compiler.package or None,
+        },
+        "home": toolkit.home,
+        "arch_list": [str(sm) for sm in toolkit.sms],
+        "steps": list(toolkit.steps),
+    }
+
+
+def _phase(phase: Phase) -> dict[str, Any]:
+    return {
+        "install": list(phase.install),
+        "builds": phase.builds,
+        "requires": list(phase.requires),
+        "env": dict(phase.env),
+        "minutes": phase.minutes,
+    }
+
+
+def _conda(part: CondaPart) -> dict[str, Any]:
+    return {
+        "era": part.era,
+        "channels": list(part.channels),
+        "specs": list(part.specs),
+        "virtual_packages": dict(part.virtual_packages),
     }
 
 

@@ -86,6 +86,13 @@ class CudaRequest:
         return self.text == "any"
 
     @property
+    def line(self) -> CudaVersion | None:
+        """The one release line that is named, if exactly one is."""
+        parts = list(self.specifier or ())
+        is_single = len(parts) == 1 and parts[0].operator == "==" and "*" not in parts[0].version
+        return CudaVersion.parse(parts[0].version) if is_single else None
+
+    @property
     def is_cpu(self) -> bool:
         """Whether the user wants no CUDA."""
         return self.text == "cpu"
@@ -114,18 +121,48 @@ class PackageRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """Why an environment exists: the packages that are always in it, the components of CUDA it needs.
+
+    `packages` are groups of names, the first of which is taken unless another is asked for or the first
+    does not exist for what is planned. `providers` are in the order of preference, and `why` is the
+    reason for it; `origin` is the row or the key that says all this.
+    """
+
+    name: str
+    title: str
+    packages: tuple[tuple[str, ...], ...] = ()
+    components: tuple[str, ...] = ("runtime",)
+    providers: tuple[Provider, ...] = (Provider.PIP,)
+    why: str = ""
+    origin: str = ""
+
+    @property
+    def compiles(self) -> bool:
+        """Whether a compiler of CUDA belongs to it."""
+        return COMPILER in self.components
+
+
+COMPILER = "compiler"
+"""The component that is nvcc."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Spec:
     """All that the user asks for. `platforms` and `machines` may be empty: then they are not said.
 
+    `variants` are several requests for CUDA, one environment for each; `cuda` is the only one otherwise.
     `indexes` maps an index name of the matrix to the mirror to fetch from, and `default` to another
-    default index than the installer's own.
+    default index than the installer's own. `targets` are the user's own.
     """
 
     target: str = "run-only"
+    targets: tuple[Target, ...] = ()
     python: PythonRequest | None = None
     platforms: tuple[Platform, ...] = ()
     provider: Provider = Provider.AUTO
     cuda: CudaRequest = field(default_factory=lambda: CudaRequest("any"))
+    variants: tuple[CudaRequest, ...] = ()
     packages: tuple[PackageRequest, ...] = ()
     machines: tuple[Machine, ...] = ()
     indexes: Mapping[str, str] = field(default_factory=dict)

@@ -6,7 +6,7 @@ from typing import Any
 
 from cudaenv.model.machine import Fact, Gpu, Machine, Platform
 from cudaenv.model.spec import Spec
-from cudaenv.model.versions import ComputeCapability, CudaVersion, DriverVersion, GlibcVersion
+from cudaenv.model.versions import ComputeCapability, CudaVersion, DriverVersion, GlibcVersion, gcc_major
 
 
 def spec_json(spec: Spec) -> dict[str, Any]:
@@ -19,7 +19,7 @@ def spec_json(spec: Spec) -> dict[str, Any]:
         "python": spec.python.text if spec.python else None,
         "platforms": sorted(str(platform) for platform in spec.platforms),
         "provider": str(spec.provider),
-        "cuda": spec.cuda.text,
+        "cuda": [request.text for request in spec.variants] or spec.cuda.text,
         "packages": sorted(package.requirement for package in spec.packages),
         "indexes": {name: url for name, url in spec.indexes.items() if name == "default"},
     }
@@ -36,6 +36,8 @@ def machine_facts(machine: Machine) -> dict[str, Any]:
         "driver": _text(machine.driver),
         "driver-api": _text(machine.driver_api),
         "glibc": _text(machine.glibc),
+        "toolkit": _text(machine.toolkit),
+        "gcc": _text(machine.gcc),
         "windows-driver": machine.uses_windows_driver,
         "jetson": machine.is_jetson,
     }
@@ -63,6 +65,8 @@ def planning_machine(data: dict[str, Any], origin: str) -> Machine:
         driver=fact("driver", DriverVersion.parse),
         driver_api=fact("driver-api", CudaVersion.parse),
         glibc=fact("glibc", GlibcVersion.parse),
+        toolkit=fact("toolkit", CudaVersion.parse),
+        gcc=fact("gcc", gcc_major),
         uses_windows_driver=bool(data["windows-driver"]),
         is_jetson=bool(data["jetson"]),
     )

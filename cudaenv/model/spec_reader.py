@@ -19,13 +19,15 @@ from cudaenv.model.documents import Problems, Section, nearest
 from cudaenv.model.machine import Fact, Gpu, Machine, Platform
 from cudaenv.model.markers import marker_environment
 from cudaenv.model.spec import CudaRequest, PackageRequest, Provider, PythonRequest, Spec
-from cudaenv.model.versions import CudaVersion, DriverVersion, GlibcVersion, PythonVersion
+from cudaenv.model.target_reader import read_targets
+from cudaenv.model.versions import CudaVersion, DriverVersion, GlibcVersion, PythonVersion, gcc_major
 
 E = TypeVar("E", bound=StrEnum)
 
-KEYS = ("target", "python", "platforms", "provider", "cuda", "packages", "machine", "indexes")
+KEYS = ("target", "targets", "python", "platforms", "provider", "cuda", "packages", "machine", "indexes")
 PYPROJECT_KEYS = (*KEYS, "extras", "groups")
-MACHINE_KEYS = ("name", "gpu", "driver", "driver-api", "glibc", "platform", "count", "wsl", "jetson", "os")
+MACHINE_KEYS = ("name", "gpu", "driver", "driver-api", "glibc", "platform", "count", "wsl", "jetson", "os",
+                "toolkit", "gcc")
 
 PACKAGE_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(\[[A-Za-z0-9._, -]+\])?")
 MACHINE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,63}")
@@ -42,6 +44,7 @@ class Known:
     targets: tuple[str, ...]
     indexes: tuple[str, ...]
     find_gpu: Callable[[str], Gpu]
+    components: tuple[str, ...] = ()
 
 
 def read_spec(data: Mapping[str, Any], origin: str, known: Known) -> Spec:
@@ -86,12 +89,16 @@ def _raise(problems: Problems) -> None:
 
 def _spec(section: Section, known: Known, packages: tuple[PackageRequest, ...]) -> Spec:
     platforms = _platforms(section)
+    targets = read_targets(section, known.components)
+    cuda, variants = _cuda(section)
     return Spec(
-        target=_target(section, known),
+        target=_target(section, (*known.targets, *(target.name for target in targets))),
+        targets=targets,
         python=section.parsed("python", PythonRequest.parse),
         platforms=platforms,
         provider=section.parsed("provider", _enum(Provider, "provider")) or Provider.AUTO,
-        cuda=section.parsed("cuda", CudaRequest.parse) or CudaRequest("any"),
+        cuda=cuda,
+        variants=variants,
         packages=packages,
         machines=_machines(section, known, platforms),
         indexes=_indexes(section, known),
@@ -116,12 +123,22 @@ def parse_platform(text: str) -> Platform:
     return _enum(Platform, "platform")(text)
 
 
-def _target(section: Section, known: Known) -> str:
+def _cuda(section: Section) -> tuple[CudaRequest, tuple[CudaRequest, ...]]:
+    """The CUDA that is asked for; a list of several asks for an environment for each."""
+    if not isinstance(section.data.get("cuda"), list):
+        return section.parsed("cuda", CudaRequest.parse) or CudaRequest("any"), ()
+    texts = section.texts("cuda") or ()
+    found = [section.attempt("cuda", text, CudaRequest.parse) for text in dict.fromkeys(texts)]
+    requests = tuple(request for request in found if request is not None)
+    return (requests[0], ()) if len(requests) == 1 else (CudaRequest("any"), requests)
+
+
+def _target(section: Section, known: tuple[str, ...]) -> str:
     target = section.text("target")
     if target is None:
         return "run-only"
-    if target not in known.targets:
-        hint = nearest(target, known.targets) or f" (known: {', '.join(known.targets)})"
+    if target not in known:
+        hint = nearest(target, known) or f" (known: {', '.join(known)})"
         section.problems.add(section.at("target"), f"unknown target `{target}`{hint}")
     return target
 
@@ -279,6 +296,8 @@ def _machine(section: Section, index: int, known: Known) -> Machine:
         driver_api=fact("driver-api", CudaVersion.parse_driver_api),
         glibc=fact("glibc", GlibcVersion.parse),
         os=Fact(os_name, section.at("os")) if os_name else None,
+        toolkit=fact("toolkit", CudaVersion.parse),
+        gcc=fact("gcc", gcc_major),
         uses_windows_driver=section.read("wsl", bool, "true or false") or False,
         is_jetson=section.read("jetson", bool, "true or false") or False,
         count=count,

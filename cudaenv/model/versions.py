@@ -190,3 +190,11 @@ class GlibcVersion(_TwoNumbers):
     def parse(cls, text: str) -> Self:
         """Read `2.31`. ValueError otherwise."""
         return cls._of_numbers(text, "glibc version", "2.31")
+
+
+def gcc_major(text: str) -> int:
+    """Read the major version of a GCC, `13`, `13.3` or `gcc-13`. ValueError otherwise."""
+    match = re.fullmatch(r"(?:g(?:cc|\+\+)-)?(\d{1,2})(?:\.\d+){0,2}", text.strip())
+    if match is None:
+        raise ValueError(f"not a version of GCC: {text!r} (expected for example `13`)")
+    return int(match[1])

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum, auto
+from typing import Protocol
 
 from cudaenv.matrix.matrix import Matrix
-from cudaenv.matrix.packages import Release, TorchBuild
+from cudaenv.matrix.packages import Release
 from cudaenv.matrix.tables import CudaLine
 from cudaenv.model.machine import Gpu, Machine
 from cudaenv.model.plan import Level
@@ -72,9 +73,25 @@ class Reach(Enum):
     UNVERIFIED = auto()
 
 
+class Coded(Protocol):
+    """What has GPU code of one CUDA."""
+
+    @property
+    def cuda(self) -> CudaVersion | None:
+        """The release line that made it."""
+
+    @property
+    def sms(self) -> tuple[ComputeCapability, ...]:
+        """The SM architectures of its machine code."""
+
+    @property
+    def ptx(self) -> tuple[ComputeCapability, ...]:
+        """Those of its PTX."""
+
+
 @dataclass(frozen=True, slots=True)
 class Code:
-    """The GPU code that a wheel carries; `cuda` is the release line that made it, None without any."""
+    """The GPU code that a wheel carries; `cuda` is the release line that made it, None where it is not known."""
 
     cuda: CudaVersion | None
     sms: tuple[ComputeCapability, ...]
@@ -82,16 +99,17 @@ class Code:
     exact: tuple[ComputeCapability, ...] = ()
 
     @classmethod
-    def of(cls, build: TorchBuild) -> Code:
-        """The code of a torch build."""
+    def of(cls, build: Coded) -> Code:
+        """The code of a build of torch."""
         return cls(build.cuda, build.sms, build.ptx)
 
     @classmethod
     def of_release(cls, release: Release) -> Code | None:
         """The code of another package's wheel; None where the matrix does not know it."""
-        if len(release.cuda_lines) != 1 or not (release.sms or release.exact or release.ptx):
+        if not (release.sms or release.exact or release.ptx):
             return None
-        return cls(release.cuda_lines[0], release.sms, release.ptx, release.exact)
+        line = release.cuda_lines[0] if len(release.cuda_lines) == 1 else None
+        return cls(line, release.sms, release.ptx if line else (), release.exact)
 
 
 def sass_for(code: Code, capability: ComputeCapability, matrix: Matrix) -> ComputeCapability | None:
@@ -121,16 +139,20 @@ def reach(code: Code, gpu: Gpu, driver: DriverFacts, matrix: Matrix) -> Reach | 
     """How code runs on a GPU with a driver; None where it does not.
 
     PTX loads only where the driver's own CUDA is at least the toolkit's that made it
-    (https://docs.nvidia.com/deploy/cuda-compatibility/minor-version-compatibility.html). A GPU newer
-    than the matrix knows is let through, to be planned with a warning.
+    (https://docs.nvidia.com/deploy/cuda-compatibility/minor-version-compatibility.html); and the libraries
+    that came with that toolkit (cuBLAS, cuDNN) have no code for GPUs that it did not know. A GPU newer than
+    the matrix knows is let through, to be planned with a warning.
     """
-    if code.cuda is None or sass_for(code, gpu.capability, matrix) is not None:
+    has_code = code.cuda is not None or code.sms or code.exact
+    if not has_code or sass_for(code, gpu.capability, matrix) is not None:
         return Reach.SASS
     architecture = matrix.architecture(gpu.capability)
     is_tegra = architecture is not None and architecture.tegra
-    can_load = not driver.is_known or driver.level(matrix.line(code.cuda)) is Level.DIRECT
-    if can_load and not is_tegra and any(ptx <= gpu.capability for ptx in code.ptx):
-        return Reach.PTX
+    if code.cuda is not None and not is_tegra and any(ptx <= gpu.capability for ptx in code.ptx):
+        can_load = not driver.is_known or driver.level(matrix.line(code.cuda)) is Level.DIRECT
+        is_known = architecture is None or architecture.first <= code.cuda
+        if can_load and is_known:
+            return Reach.PTX
     return Reach.UNVERIFIED if is_newer_than_matrix(gpu, matrix) else None
 
 

@@ -3,30 +3,35 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
-from cudaenv.matrix.packages import TorchBuild
-from cudaenv.matrix.tables import CudaLine, Row
-from cudaenv.model.machine import Platform
-from cudaenv.model.plan import DriverNeed, Environment, Layer
-from cudaenv.planner.candidates import applies, planned
+from cudaenv.matrix.packages import Release
+from cudaenv.matrix.places import Pin
+from cudaenv.matrix.tables import DIRECT, CudaLine, Row
+from cudaenv.model.machine import Machine, Platform
+from cudaenv.model.plan import DriverNeed, Environment, How, Phase, PlannedPackage, PlannedToolkit
+from cudaenv.model.spec import Provider
+from cudaenv.planner.building import components, phase
 from cudaenv.planner.compatibility import Code, Reach, reach
-from cudaenv.planner.problem import Problem
+from cudaenv.planner.conda_part import conda_part
+from cudaenv.planner.layers import layers
+from cudaenv.planner.picks import Pick
+from cudaenv.planner.placing import applies
+from cudaenv.planner.problem import TORCH, Problem
 from cudaenv.planner.search import Choice, units
-
-SHOW_DRIVER = "nvidia-smi --query-gpu=driver_version --format=csv,noheader"
-SHOW_RUNTIME = 'python -c "import torch; print(torch.version.cuda)"'
-SHOW_TORCH = 'python -c "import torch; print(torch.__version__)"'
+from cudaenv.planner.stacks import Stack
+from cudaenv.planner.toolkits import planned_toolkit, tag
 
 
 def environments(choices: Sequence[Choice], problem: Problem) -> tuple[Environment, ...]:
     """One environment for each choice, the first platform first, then by name."""
-    names = _names([choice.candidate.build for choice in choices])
+    names = _names([choice.candidate.stack for choice in choices])
     made = [_environment(choice, name, problem) for choice, name in zip(choices, names, strict=True)]
     return tuple(sorted(made, key=lambda item: (item.platform != made[0].platform, item.platform, item.name)))
 
 
-def _names(builds: Sequence[TorchBuild]) -> list[str]:
+def _names(stacks: Sequence[Stack]) -> list[str]:
     """The variant names an environment; platform and release are added where several have it.
 
     Letters, digits and dashes only: PEP 751 allows no dot in `pylock.NAME.toml`
@@ -34,50 +39,171 @@ def _names(builds: Sequence[TorchBuild]) -> list[str]:
     """
     spelt = [
         (
-            build.variant,
-            f"{build.variant}-{build.platform}",
-            f"{build.variant}-{build.platform}-torch{str(build.version).replace('.', '-')}",
+            stack.variant,
+            f"{stack.variant}-{stack.platform}",
+            f"{stack.variant}-{stack.platform}-{stack.name.lower()}{str(stack.version).replace('.', '-')}",
+            f"{stack.variant}-{stack.platform}-{stack.provider}-{str(stack.version).replace('.', '-')}",
         )
-        for build in builds
+        for stack in stacks
     ]
     counts = Counter(name for names in spelt for name in names)
-    return [next(name for name in names if counts[name] == 1) for names in spelt]
+    return [next((name for name in names if counts[name] == 1), names[-1]) for names in spelt]
 
 
 def _environment(choice: Choice, name: str, problem: Problem) -> Environment:
-    build = choice.candidate.build
-    torch_extras = {extra for request in problem.requests["torch"] for extra in request.extras}
-    torch = planned("torch", build.version, build, problem.matrix, tuple(sorted(torch_extras)))
-    known = set(problem.requests)
+    candidate, stack = choice.candidate, choice.candidate.stack
+    machines = [kind.machine for kind in choice.kinds]
     need = driver_need(choice, problem)
-    glibcs = [kind.machine.glibc.value for kind in choice.kinds if kind.machine.glibc]
+    packages = _packages(choice, problem)
+    toolkit = _toolkit(choice, machines, problem)
+    rest = _rest(choice, problem)
+    glibcs = [machine.glibc.value for machine in machines if machine.glibc]
+    slim = f"python:{choice.python}-slim" if stack.platform.is_linux else ""
+    image = candidate.toolkit.image if candidate.toolkit else None
     return Environment(
         name=name,
-        platform=build.platform,
+        platform=stack.platform,
         machines=served(choice, problem),
+        label=stack.label if stack.name == TORCH else f"CUDA {stack.label}",
         target=problem.spec.target,
-        provider=str(choice.candidate.provider),
+        provider=str(candidate.provider),
         python=choice.python,
-        cuda=build.cuda,
-        variant=build.variant,
-        packages=(torch, *(package for package, _ in choice.candidate.companions)),
-        rest=tuple(
-            dict.fromkeys(
-                request.requirement
-                for request in problem.spec.packages
-                if request.name not in known and applies(request, build.platform, [choice.python])
-            )
-        ),
-        layers=_layers(build, torch.index_url, need),
+        cuda=stack.cuda,
+        variant=stack.variant,
+        packages=packages,
+        rest=rest,
+        layers=layers(choice, packages, toolkit, need),
         driver_required=need,
-        sms=build.sms,
-        ptx=build.ptx,
-        glibc=build.glibc,
-        glibc_target=(min(glibcs) if glibcs else build.glibc) if build.platform.is_linux else None,
-        macos=build.macos,
-        base_image=f"python:{choice.python}-slim" if build.platform.is_linux else "",
+        sms=stack.sms,
+        ptx=stack.ptx,
+        glibc=stack.glibc,
+        glibc_target=(min(glibcs) if glibcs else stack.glibc) if stack.platform.is_linux else None,
+        macos=stack.macos,
+        base_image=tag(image) if image and _runs_in_devel(choice, problem) else slim,
+        build_image=_build_image(choice, slim),
+        toolkit=toolkit,
+        phases=tuple(_phases(choice, packages, toolkit)),
+        env=tuple(_variables(toolkit, candidate.stack)),
+        conda=conda_part(choice, packages, toolkit, machines, bool(rest), problem),
         rows=tuple((f"{row.table} {row.key}", row.digest) for row in _rows(choice, problem)),
     )
+
+
+def _build_image(choice: Choice, slim: str) -> str:
+    """The image to compile in: the toolkit's, or any where wheels bring one; none where there is no image."""
+    toolkit = choice.candidate.toolkit
+    if toolkit is None or not choice.candidate.stack.platform.is_linux:
+        return ""
+    if toolkit.provider is Provider.SYSTEM:
+        return tag(toolkit.image) if toolkit.image else ""
+    return slim
+
+
+def _packages(choice: Choice, problem: Problem) -> tuple[PlannedPackage, ...]:
+    stack = choice.candidate.stack
+    own: list[PlannedPackage] = []
+    if stack.name == TORCH:
+        extras = {extra for request in problem.requests[TORCH] for extra in request.extras}
+        own.append(stack.package(problem.matrix, tuple(sorted(extras))))
+    return (*own, *(_located(pick, choice, problem) for pick in choice.candidate.picks))
+
+
+def _located(pick: Pick, choice: Choice, problem: Problem) -> PlannedPackage:
+    """A package with the URL of its wheel, where that follows from the Python and nothing lists it."""
+    package, stack = pick.package, choice.candidate.stack
+    if package.listing != DIRECT or not isinstance(pick.row, Release):
+        return package
+    url = problem.matrix.wheel_url(pick.row, stack.version, choice.python, stack.platform)
+    return replace(package, index_url=url)
+
+
+def _rest(choice: Choice, problem: Problem) -> tuple[str, ...]:
+    """What is resolved freely: the user's other packages, what planned ones need besides, and held back."""
+    stack, candidate = choice.candidate.stack, choice.candidate
+    asked = [
+        request.requirement
+        for request in problem.spec.packages
+        if not problem.is_known(request.name) and applies(request, stack.platform, [choice.python])
+    ]
+    needed = [str(need) for need in candidate.placement.needs if not problem.is_known(need.name)]
+    if stack.provider is not Provider.CONDA:
+        needed += [f"{pin.package}{pin.versions}" for pin in pins(choice, "pypi", problem)]
+    return tuple(dict.fromkeys((*asked, *needed)))
+
+
+def pins(choice: Choice, channel: str, problem: Problem) -> Iterator[Pin]:
+    """What has to be held back beside the packages of a choice that come from a channel."""
+    stack = choice.candidate.stack
+    versions = {pick.name: pick.version for pick in choice.candidate.picks}
+    if stack.name == TORCH:
+        versions = {TORCH: stack.version, **versions}
+    for name, version in versions.items():
+        yield from problem.matrix.pins(name, version, channel)
+
+
+def _toolkit(choice: Choice, machines: Sequence[Machine], problem: Problem) -> PlannedToolkit | None:
+    candidate = choice.candidate
+    if candidate.toolkit is None:
+        return None
+    return planned_toolkit(
+        candidate.toolkit,
+        candidate.stack,
+        machines,
+        components(candidate.built),
+        choice.python,
+        problem,
+    )
+
+
+def _runs_in_devel(choice: Choice, problem: Problem) -> bool:
+    """Whether a container with the toolkit's image starts: NVIDIA_REQUIRE_CUDA compares with the driver's own.
+
+    https://docs.nvidia.com/datacenter/cloud-native/container-toolkit/latest/docker-specialized.html
+    """
+    toolkit = choice.candidate.toolkit
+    if toolkit is None or toolkit.image is None or not problem.target.compiles:
+        return False
+    need = toolkit.image.require_cuda
+    if need is None or not problem.matrix.has_line(need):
+        return False
+    line = problem.matrix.line(need)
+    facts = [problem.driver(kind.machine) for kind in choice.kinds]
+    return all(not fact.is_known or fact.level(line) == "direct" for fact in facts)
+
+
+def _phases(
+    choice: Choice, packages: Sequence[PlannedPackage], toolkit: PlannedToolkit | None
+) -> Iterator[Phase]:
+    """Wheels and conda packages first, then each package that is built."""
+    ready = tuple(package.name for package in packages if package.how is not How.BUILD)
+    yield Phase(install=ready)
+    there = frozenset(ready)
+    for pick in choice.candidate.built:
+        yield phase(pick, toolkit.sms if toolkit else (), toolkit.home if toolkit else "", there)
+        there |= {pick.package.name}
+
+
+def _variables(toolkit: PlannedToolkit | None, stack: Stack) -> Iterator[tuple[str, str]]:
+    """What compiling needs to be told; LD_LIBRARY_PATH is never among it."""
+    if toolkit is None:
+        return
+    yield "CUDA_HOME", toolkit.home
+    yield "CUDAARCHS", ";".join(f"{sm.major}{sm.minor}" for sm in toolkit.sms)
+    if stack.name == TORCH:
+        yield "TORCH_CUDA_ARCH_LIST", ";".join(str(sm) for sm in toolkit.sms)
+        yield "FORCE_CUDA", "1"
+    if toolkit.provider == Provider.CONDA and stack.cuda and stack.cuda.major >= SPLIT:
+        folder = {Platform.LINUX_64: "x86_64-linux", Platform.LINUX_AARCH64: "sbsa-linux"}.get(stack.platform)
+        if folder:
+            yield "CPATH", f"$CONDA_PREFIX/targets/{folder}/include"
+    compiler = toolkit.host_compiler
+    if toolkit.provider == Provider.SYSTEM and compiler and compiler.kind == "gcc" and compiler.planned:
+        yield "NVCC_PREPEND_FLAGS", f"-ccbin=g++-{compiler.planned}"
+
+
+SPLIT = 12
+"""From this major on conda-forge has CUDA's headers below `targets/`
+(https://github.com/conda-forge/cuda-feedstock/blob/main/recipe/doc/end_user_compile_guide.md)."""
 
 
 def served(choice: Choice, problem: Problem) -> tuple[str, ...]:
@@ -95,11 +221,14 @@ def served(choice: Choice, problem: Problem) -> tuple[str, ...]:
 def ptx_lines(choice: Choice, problem: Problem) -> tuple[CudaLine, ...]:
     """The release lines whose PTX a GPU is reached by, which only a driver as new as the line can load."""
     candidate, matrix = choice.candidate, problem.matrix
-    codes = [Code.of(candidate.build), *(Code.of_release(row) for _, row in candidate.companions)]
+    codes = [Code.of(candidate.stack)] if candidate.stack.name == TORCH else []
+    for pick in candidate.picks:
+        code = Code.of_release(pick.row) if isinstance(pick.row, Release) and not pick.builds else None
+        codes += [code] if code else []
     return tuple(
         matrix.line(code.cuda)
         for code in codes
-        if code is not None and code.cuda is not None
+        if code.cuda is not None
         if any(
             reach(code, gpu, problem.driver(kind.machine), matrix) is Reach.PTX
             for kind in choice.kinds
@@ -110,10 +239,10 @@ def ptx_lines(choice: Choice, problem: Problem) -> tuple[CudaLine, ...]:
 
 def driver_need(choice: Choice, problem: Problem) -> DriverNeed | None:
     """The oldest drivers the environment runs on; None for a CPU build."""
-    build = choice.candidate.build
-    if build.cuda is None:
+    cuda = choice.candidate.stack.cuda
+    if cuda is None:
         return None
-    line, loading = problem.matrix.line(build.cuda), ptx_lines(choice, problem)
+    line, loading = problem.matrix.line(cuda), ptx_lines(choice, problem)
     windows = [line.windows_minor or line.windows_own, *(other.windows_own for other in loading)]
     return DriverNeed(
         linux=max([line.linux_minor or line.linux_own, *(other.linux_own for other in loading)]),
@@ -122,35 +251,19 @@ def driver_need(choice: Choice, problem: Problem) -> DriverNeed | None:
     )
 
 
-def _layers(
-    build: TorchBuild, index_url: str, need: DriverNeed | None
-) -> tuple[tuple[str, Layer | None], ...]:
-    application = Layer(index_url or "the default index (PyPI)", build.label, SHOW_TORCH)
-    if build.cuda is None or need is None:
-        return (("driver", None), ("runtime", None), ("toolkit", None), ("application", application))
-    floor = need.windows if build.platform is Platform.WIN_64 else need.linux
-    supplier = (
-        "the torch wheel and the nvidia-* wheels it requires"
-        if build.platform.is_linux
-        else "the torch wheel"
-    )
-    return (
-        ("driver", Layer("the host", f">={floor}", SHOW_DRIVER)),
-        ("runtime", Layer(supplier, str(build.cuda), SHOW_RUNTIME)),
-        ("toolkit", None),
-        ("application", application),
-    )
-
-
 def _rows(choice: Choice, problem: Problem) -> list[Row]:
     """The rows of the matrix that this environment rests on."""
-    matrix, build = problem.matrix, choice.candidate.build
-    rows: list[Row] = [matrix.target(problem.spec.target), build]
-    rows += [row for _, row in choice.candidate.companions]
-    if build.cuda is not None:
-        rows.append(matrix.line(build.cuda))
-    indexes = {build.index, *(package.index for package, _ in choice.candidate.companions)}
+    matrix, candidate = problem.matrix, choice.candidate
+    stack = candidate.stack
+    rows: list[Row] = [] if problem.spec.targets else [matrix.target(problem.spec.target)]
+    rows += [stack.row, *(pick.row for pick in candidate.picks)]
+    rows += [row for pick in candidate.picks for row in pick.builds]
+    rows += [stack.era] if stack.era else []
+    rows += candidate.toolkit.rows if candidate.toolkit else ()
+    if stack.cuda is not None:
+        rows.append(matrix.line(stack.cuda))
+    indexes = {stack.index, *(pick.package.index for pick in candidate.picks)}
     rows += [matrix.index(name) for name in sorted(indexes - {""})]
     capabilities = {gpu.capability for kind in choice.kinds for gpu in kind.machine.gpus or ()}
     rows += [row for capability in sorted(capabilities) for row in [matrix.architecture(capability)] if row]
-    return rows
+    return list(dict.fromkeys(rows))

@@ -1,19 +1,25 @@
-"""Why a plan is as it is: decisions with reasons and sources, what was assumed, what to beware of."""
+"""Why a plan is as it is: decisions with reasons and sources, and what was better."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
+from cudaenv.matrix.packages import Release
 from cudaenv.matrix.tables import DEFAULT_INDEX
-from cudaenv.model.machine import Machine
-from cudaenv.model.plan import Alternative, Decision, Level, Reason, Remark
+from cudaenv.model.plan import Alternative, Decision, Level, Reason
+from cudaenv.model.spec import Provider
 from cudaenv.planner.candidates import Candidate
-from cudaenv.planner.compatibility import Code, is_newer_than_matrix, sass_for
-from cudaenv.planner.environments import driver_need, served
-from cudaenv.planner.problem import Problem
+from cudaenv.planner.compatibility import Code, sass_for
+from cudaenv.planner.environments import pins, served
+from cudaenv.planner.picks import Pick
+from cudaenv.planner.problem import TORCH, Problem
 from cudaenv.planner.rules import driver_text, listing
-from cudaenv.planner.search import UNKNOWN_MACHINE, Choice, MachineKind
+from cudaenv.planner.search import Choice, MachineKind
+from cudaenv.planner.toolkits import newest_gcc, tag
+
+QUIET_RULES = frozenset({"no-silent-cpu", "package-pin", "provider"})
+"""Rules whose word on what ranks higher only repeats what the user said."""
 
 
 def decisions(choices: Sequence[Choice], problem: Problem) -> tuple[Decision, ...]:
@@ -22,29 +28,60 @@ def decisions(choices: Sequence[Choice], problem: Problem) -> tuple[Decision, ..
     if len(choices) > 1:
         found.append(_several(choices))
     for choice in choices:
-        found.append(_build(choice, problem))
-        found += [_companion(choice, place, problem) for place in range(len(choice.candidate.companions))]
+        found.append(_stack(choice, problem))
+        found += [_package(choice, pick, problem) for pick in choice.candidate.picks]
+        found += [_toolkit(choice, problem)] if problem.target.compiles or choice.candidate.toolkit else []
+        found += _held_back(choice, problem)
     found.append(_python(choices, problem))
-    return tuple(found)
+    return tuple(dict.fromkeys(found))
 
 
 def _for(choice: Choice, problem: Problem) -> str:
     names = served(choice, problem)
     shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-    return f"{shown} ({choice.candidate.build.platform})"
+    return f"{shown} ({choice.candidate.stack.platform})"
 
 
 def _provider(choices: Sequence[Choice], problem: Problem) -> Decision:
-    row = problem.matrix.target(problem.spec.target)
-    if all(choice.candidate.build.cuda is None for choice in choices):
-        build = choices[0].candidate.build
-        reason = Reason("cpu", "only CPU builds are planned", problem.matrix.cite(build))
+    target = problem.target
+    if all(choice.candidate.stack.cuda is None for choice in choices):
+        row = choices[0].candidate.stack.row
+        reason = Reason("cpu", "only CPU builds are planned", problem.matrix.cite(row))
         return Decision(question="Where does CUDA come from?", answer="nowhere", because=(reason,))
-    return Decision(
-        question="Where does CUDA come from?",
-        answer="pip wheels",
-        because=(Reason("target", row.why, problem.matrix.cite(row)),),
+    reasons = [Reason("target", target.why, target.origin)]
+    if problem.spec.provider is not Provider.AUTO:
+        reasons = [Reason("provider", f'provider = "{problem.spec.provider}" asks for it', "provider of the spec")]
+    stacks = {choice.candidate.stack for choice in choices}
+    eras = {stack.era for stack in stacks if stack.era}
+    reasons += [Reason("conda-era", era.says, problem.matrix.cite(era)) for era in eras]
+    if eras:
+        reasons += _other_eras(choices, problem)
+    answers = dict.fromkeys(
+        ANSWERS[choice.candidate.provider] for choice in choices if choice.candidate.stack.cuda
     )
+    return Decision(
+        question="Where does CUDA come from?", answer=" and ".join(answers), because=tuple(reasons)
+    )
+
+
+ANSWERS = {
+    Provider.PIP: "pip wheels",
+    Provider.CONDA: "conda packages",
+    Provider.SYSTEM: "pip wheels, and a toolkit of the system",
+}
+
+
+def _other_eras(choices: Sequence[Choice], problem: Problem) -> Iterator[Reason]:
+    """Where conda-forge serves, why not the channels that upstream once built for."""
+    used = {choice.candidate.stack.channel for choice in choices}
+    for era in problem.matrix.tables.conda_eras:
+        if era.channels[0] not in used and "nvidia" in era.channels[1:]:
+            yield Reason(
+                "conda-era",
+                f"the channel {era.channels[0]} would be for torch {era.torch} alone, and takes its CUDA from the "
+                f"channel nvidia, which mirrors of conda channels often lack",
+                problem.matrix.cite(era),
+            )
 
 
 def _several(choices: Sequence[Choice]) -> Decision:
@@ -64,48 +101,57 @@ def _several(choices: Sequence[Choice]) -> Decision:
     )
 
 
-def _build(choice: Choice, problem: Problem) -> Decision:
-    build = choice.candidate.build
+def _stack(choice: Choice, problem: Problem) -> Decision:
+    stack = choice.candidate.stack
     return Decision(
-        question=f"Which torch for {_for(choice, problem)}?",
-        answer=f"torch {build.label}",
-        because=tuple(_build_reasons(choice, problem)),
+        question=f"Which {stack.name} for {_for(choice, problem)}?",
+        answer=f"{stack.name} {stack.label}",
+        because=tuple(_stack_reasons(choice, problem)),
         instead_of=tuple(_better(choice)),
     )
 
 
-def _build_reasons(choice: Choice, problem: Problem) -> Iterator[Reason]:
-    build, matrix = choice.candidate.build, problem.matrix
-    if build.cuda is None:
-        why = "a CPU build was asked for" if problem.spec.cuda.is_cpu else "there is no NVIDIA GPU"
-        yield Reason("cpu", why, matrix.cite(build))
+def _stack_reasons(choice: Choice, problem: Problem) -> Iterator[Reason]:
+    stack, matrix = choice.candidate.stack, problem.matrix
+    if stack.cuda is None:
+        asked = choice.assessment.problem.spec.cuda.is_cpu
+        why = "a CPU build was asked for" if asked else "there is no NVIDIA GPU"
+        yield Reason("cpu", why, matrix.cite(stack.row))
     for kind in choice.kinds:
         for gpu in kind.machine.gpus or ():
-            sm = sass_for(Code.of(build), gpu.capability, matrix)
-            if build.cuda is not None and sm is not None:
+            sm = sass_for(Code.of(stack), gpu.capability, matrix) if stack.name == TORCH else None
+            if stack.cuda is not None and sm is not None:
                 yield Reason(
-                    "machine-code",
-                    f"{gpu.label} runs its machine code for {sm.sm}",
-                    matrix.cite(build),
+                    "machine-code", f"{gpu.label} runs its machine code for {sm.sm}", matrix.cite(stack.row)
                 )
         driver = _driver_reason(choice, kind, problem)
         if driver is not None:
             yield driver
-    if build.index == DEFAULT_INDEX and build.cuda is not None:
-        yield Reason("default-index", f"PyPI itself carries the {build.variant} build", matrix.cite(build))
-    elif build.index != DEFAULT_INDEX:
-        url = matrix.index_url(build.index, build.variant)
+    yield from _place_reasons(choice, problem)
+
+
+def _place_reasons(choice: Choice, problem: Problem) -> Iterator[Reason]:
+    stack, matrix = choice.candidate.stack, problem.matrix
+    if stack.provider is Provider.CONDA:
+        yield Reason("channel", f"the channel {stack.channel} has it", matrix.cite(stack.row))
+    elif stack.index != DEFAULT_INDEX:
+        url = matrix.index_url(stack.index, stack.variant)
+        text = f"the {stack.variant} build lies at {url}"
+        if stack.labelled:
+            text = f"at {url} its version says `+{stack.variant}`, which no other build satisfies"
+        yield Reason("index", text, matrix.cite(matrix.index(stack.index)))
+    elif stack.cuda is not None and stack.name == TORCH:
         yield Reason(
-            "index", f"the {build.variant} build lies at {url}", matrix.cite(matrix.index(build.index))
+            "default-index", f"PyPI itself carries the {stack.variant} build", matrix.cite(stack.row)
         )
 
 
 def _driver_reason(choice: Choice, kind: MachineKind, problem: Problem) -> Reason | None:
-    build = choice.candidate.build
+    cuda = choice.candidate.stack.cuda
     facts = problem.driver(kind.machine)
-    if build.cuda is None or not facts.is_known:
+    if cuda is None or not facts.is_known:
         return None
-    line = problem.matrix.line(build.cuda)
+    line = problem.matrix.line(cuda)
     level = facts.level(line)
     how = "directly" if level is Level.DIRECT else "by minor-version compatibility"
     return Reason(
@@ -122,43 +168,138 @@ def _better(choice: Choice) -> Iterator[Alternative]:
     ahead = [
         (other_rank, candidate, reasons[0])
         for candidate in assessment.candidates
+        if candidate.tier <= choice.candidate.tier
         for other_rank in [assessment.rank(candidate, choice.kinds)]
         if other_rank < rank
         for reasons in [assessment.rejections(candidate, choice.kinds)]
-        if reasons and reasons[0].rule not in {"no-silent-cpu", "package-pin"}
+        if reasons and reasons[0].rule not in QUIET_RULES
     ]
     ahead.sort(key=lambda item: item[0])
-    for _, group in groupby(ahead, key=lambda item: (item[2].rule, item[1].build.variant)):
+    yield from _by_building(choice)
+    for _, group in groupby(ahead, key=lambda item: (item[2].rule, item[1].stack.variant)):
         items = list(group)
         yield Alternative(_span([candidate for _, candidate, _ in items]), items[0][2])
 
 
-def _span(candidates: Sequence[Candidate]) -> str:
-    first, last = candidates[0].build, candidates[-1].build
-    if first is last:
-        return f"torch {first.label}"
-    return f"torch {last.label} to {first.label}"
-
-
-def _companion(choice: Choice, place: int, problem: Problem) -> Decision:
-    package, row = choice.candidate.companions[place]
-    build = choice.candidate.build
-    reasons = [
-        Reason("companions", f"it requires torch `{row.torch}`", problem.matrix.cite(row)),
+def _by_building(choice: Choice) -> Iterator[Alternative]:
+    """The newest torch that there would be if something were built: the trade-off of a prebuilt wheel."""
+    assessment, chosen = choice.assessment, choice.candidate
+    places = frozenset(assessment.kinds.index(kind) for kind in choice.kinds)
+    newer = [
+        candidate
+        for candidate, covered in assessment.possible
+        if candidate.tier > chosen.tier
+        and candidate.stack.version > chosen.stack.version
+        and places <= covered
     ]
-    if package.cuda_major is not None and package.variant != build.variant:
+    best = min(newer, key=lambda item: (item.tier, assessment.rank(item, choice.kinds)), default=None)
+    if best is not None and chosen.picks:
+        names = ", ".join(pick.name for pick in best.built)
+        how = f"building {names} from source" if names else f"{best.provider} packages"
+        minutes = max((int(row.minutes) for pick in best.built for row in pick.builds if row.minutes), default=0)
+        takes = f", which was measured to take {minutes} minutes for one architecture" if minutes else ""
+        text = f"it takes {how}{takes}; pin torch to have it"
+        yield Alternative(best.stack.title, Reason("source-build", text, "the order of preference"))
+
+
+def _span(candidates: Sequence[Candidate]) -> str:
+    first, last = candidates[0].stack, candidates[-1].stack
+    if first.label == last.label:
+        return first.title
+    return f"{last.title} to {first.label}"
+
+
+def _package(choice: Choice, pick: Pick, problem: Problem) -> Decision:
+    package, stack = pick.package, choice.candidate.stack
+    reasons = list(_build_reasons(pick, choice, problem)) if pick.builds else []
+    bound = pick.row.torch if isinstance(pick.row, Release) else None
+    if not pick.builds:
+        text = f"it requires torch `{bound}`" if bound else "it goes with what is planned"
+        if package.channel:
+            text = f"the channel {package.channel} has it for this torch"
+        reasons.append(Reason("companions", text, problem.matrix.cite(pick.row)))
+    if package.index_url and package.listing:
+        reasons.append(
+            Reason("index", f"its wheels lie at {package.index_url}", problem.matrix.cite(pick.row))
+        )
+    if package.cuda_major is not None and package.variant not in {stack.variant, ""}:
         reasons.append(
             Reason(
                 "companions",
-                f"there is no {build.variant} build of it; {package.variant} is of the same CUDA major",
-                problem.matrix.cite(row),
+                f"there is no {stack.variant} build of it; {package.variant} is of the same CUDA major",
+                problem.matrix.cite(pick.row),
             )
         )
     return Decision(
-        question=f"Which {package.name} for torch {build.label}?",
+        question=f"Which {pick.name} for {stack.name} {stack.label}?",
         answer=package.requirement,
         because=tuple(reasons),
     )
+
+
+def _build_reasons(pick: Pick, choice: Choice, problem: Problem) -> Iterator[Reason]:
+    stack = choice.candidate.stack
+    yield Reason(
+        "source-build",
+        f"no prebuilt wheel of {pick.name} goes with {stack.title}, so it is built from source, without "
+        f"build isolation",
+        problem.matrix.cite(pick.row),
+    )
+    for row in pick.builds:
+        if row.breaks:
+            remedy = f"; {row.remedy}" if row.remedy else ""
+            needs = f" (installed before: {', '.join(row.requires)})" if row.requires else ""
+            yield Reason("source-build", f"{row.breaks}{remedy}{needs}", problem.matrix.cite(row))
+
+
+def _toolkit(choice: Choice, problem: Problem) -> Decision:
+    toolkit, stack = choice.candidate.toolkit, choice.candidate.stack
+    question = f"Which toolkit for {stack.name} {stack.label}?"
+    if toolkit is None:
+        names = ", ".join(name for name in problem.requests if name != TORCH) or "what is planned"
+        reason = Reason(
+            "toolkit", f"{names} needs no nvcc: it compiles with a library that comes with it", problem.target.origin
+        )
+        return Decision(question=question, answer="none", because=(reason,))
+    reasons = [
+        Reason(
+            "toolkit",
+            f"nvcc has to be of CUDA {toolkit.cuda.major} as torch is (another major is refused), and of "
+            f"{toolkit.cuda} as another minor version is warned of"
+            if stack.name == TORCH
+            else f"the drivers run CUDA {toolkit.cuda}",
+            problem.matrix.cite(toolkit.rows[0]),
+        )
+    ]
+    newest = newest_gcc(stack, problem.matrix)
+    if newest is not None:
+        row = problem.matrix.toolkit(toolkit.cuda)
+        assert row is not None  # noqa: S101  newest_gcc has read it
+        reasons.append(
+            Reason("host-compiler", f"its nvcc accepts gcc up to {newest}", problem.matrix.cite(row))
+        )
+    if toolkit.image is not None:
+        reasons.append(
+            Reason("image", f"{tag(toolkit.image)} has both", problem.matrix.cite(toolkit.image))
+        )
+    answer = {
+        Provider.PIP: f"CUDA {toolkit.cuda} by wheels",
+        Provider.CONDA: f"CUDA {toolkit.cuda} by conda",
+        Provider.SYSTEM: f"CUDA {toolkit.cuda} of the system",
+    }[toolkit.provider]
+    return Decision(question=question, answer=answer, because=tuple(reasons))
+
+
+def _held_back(choice: Choice, problem: Problem) -> Iterator[Decision]:
+    """What must not be newer beside the planned packages."""
+    stack = choice.candidate.stack
+    channel = stack.channel or "pypi"
+    for pin in pins(choice, channel, problem):
+        yield Decision(
+            question=f"Which {pin.package} for {stack.name} {stack.label}?",
+            answer=f"{pin.package}{pin.versions}",
+            because=(Reason("pins", pin.says, problem.matrix.cite(pin)),),
+        )
 
 
 def _python(choices: Sequence[Choice], problem: Problem) -> Decision:
@@ -169,133 +310,12 @@ def _python(choices: Sequence[Choice], problem: Problem) -> Decision:
         if spec
         else "the newest that has wheels of all planned packages"
     )
+    if any(choice.candidate.has_unknown_pythons for choice in choices):
+        text = "the middle one of torch's, for it is not known for which Pythons all packages have wheels"
     common = sorted(set.intersection(*(set(choice.candidate.pythons) for choice in choices)))
+    row = choices[0].candidate.stack.row
     return Decision(
         question="Which Python?",
         answer=" and ".join(str(python) for python in pythons),
-        because=(
-            Reason("python", f"{text} ({listing(common)})", problem.matrix.cite(choices[0].candidate.build)),
-        ),
+        because=(Reason("python", f"{text} ({listing(common)})", problem.matrix.cite(row)),),
     )
-
-
-def assumptions(choices: Sequence[Choice], problem: Problem) -> tuple[str, ...]:
-    """What nobody could tell and the plan therefore takes to be so."""
-    return tuple(
-        dict.fromkeys(
-            text
-            for choice in choices
-            for kind in choice.kinds
-            for text in _assumed(choice, kind.machine, problem)
-        )
-    )
-
-
-def _assumed(choice: Choice, machine: Machine, problem: Problem) -> Iterator[str]:
-    build = choice.candidate.build
-    name = "the machine" if machine.name == UNKNOWN_MACHINE else f"`{machine.name}`"
-    if machine.platform is None and not problem.spec.platforms:
-        yield f"the platform of {name} is not known: taken to be {build.platform}"
-    if build.cuda is not None:
-        yield from _assumed_cuda(choice, machine, name, problem)
-    if build.macos:
-        yield f"the macOS of {name} is not known: taken to be {build.macos} or newer"
-    if build.glibc is not None and machine.glibc is None:
-        yield f"the glibc of {name} is not known: taken to be {build.glibc} or newer"
-
-
-def _assumed_cuda(choice: Choice, machine: Machine, name: str, problem: Problem) -> Iterator[str]:
-    build = choice.candidate.build
-    need = driver_need(choice, problem)
-    facts = problem.driver(machine)
-    floor = need and (need.windows if facts.windows else need.linux)
-    if not facts.is_known:
-        yield f"the driver of {name} is not known: taken to be {floor} or newer, for CUDA {build.cuda}"
-    elif facts.version and floor and facts.version.is_branch and facts.version.branch == floor.branch:
-        yield f"driver {facts.version} of {name} names a branch: taken to be {floor} or newer"
-    if machine.gpus is None:
-        yield f"the GPU of {name} is not known: taken to be of compute capability {listing(build.sms)}"
-
-
-def warnings(choices: Sequence[Choice], problem: Problem) -> tuple[Remark, ...]:
-    """What holds only with a grain of salt."""
-    remarks = (
-        remark
-        for choice in choices
-        for remark in (*_release_remarks(choice, problem), *_machine_remarks(choice, problem))
-    )
-    return tuple(dict.fromkeys((*remarks, *_divided(choices))))
-
-
-def _divided(choices: Sequence[Choice]) -> Iterator[Remark]:
-    """Machines whose GPUs are served by different environments."""
-    homes: dict[str, set[str]] = {}
-    for choice in choices:
-        for kind in choice.kinds:
-            for name, _ in kind.members:
-                homes.setdefault(name, set()).add(choice.candidate.build.label)
-    for name, builds in homes.items():
-        if len(builds) > 1:
-            text = (
-                f"no single environment serves all GPUs of `{name}`: show each environment its own GPU "
-                "with CUDA_VISIBLE_DEVICES"
-            )
-            yield Remark("several-environments-on-one-machine", text, "the machine's GPUs")
-
-
-def _release_remarks(choice: Choice, problem: Problem) -> Iterator[Remark]:
-    build = choice.candidate.build
-    if choice.candidate.is_unverified:
-        newest = max(row.version for row in problem.matrix.tables.torch)
-        yield Remark(
-            "unverified",
-            f"torch {build.version} is newer than the matrix, whose newest is {newest}: "
-            "taken to be built like it, and checked when it is locked",
-            problem.matrix.cite(build),
-        )
-
-
-def _machine_remarks(choice: Choice, problem: Problem) -> Iterator[Remark]:
-    build, matrix = choice.candidate.build, problem.matrix
-    if build.cuda is None:
-        return
-    line = matrix.line(build.cuda)
-    newest = max(matrix.tables.cuda, key=lambda row: row.cuda)
-    for kind in choice.kinds:
-        facts, name = problem.driver(kind.machine), kind.machine.name
-        known = newest.own_driver(windows=facts.windows) or newest.linux_own  # branches have the same numbers
-        if (facts.version and facts.version.branch > known.branch) or (facts.api and facts.api > newest.cuda):
-            text = (
-                f"{driver_text(kind.machine)} of `{name}` is newer than the matrix, "
-                f"whose newest is {known} for CUDA {newest.cuda}"
-            )
-            yield Remark("unverified", text, matrix.cite(newest))
-        if facts.is_known and facts.level(line) is Level.MINOR:
-            own = line.own_driver(windows=facts.windows)
-            direct = f"driver {own}" if own else f"a driver that shows CUDA {line.cuda}"
-            text = (
-                f"`{name}` runs CUDA {line.cuda} by minor-version compatibility: "
-                f"what hands the driver PTX made at run time needs {direct}"
-            )
-            yield Remark("minor-version-compatibility", text, matrix.cite(line))
-        yield from _gpu_remarks(choice, kind, problem)
-
-
-def _gpu_remarks(choice: Choice, kind: MachineKind, problem: Problem) -> Iterator[Remark]:
-    build, matrix = choice.candidate.build, problem.matrix
-    facts, name = problem.driver(kind.machine), kind.machine.name
-    for gpu in kind.machine.gpus or ():
-        architecture = matrix.architecture(gpu.capability)
-        if is_newer_than_matrix(gpu, matrix):
-            text = f"{gpu.label} in `{name}` is newer than the matrix"
-            yield Remark("unverified", text, matrix.cite(build))
-        first = architecture and next(
-            (row for row in matrix.tables.cuda if row.cuda == architecture.first), None
-        )
-        own = first and first.own_driver(windows=facts.windows)
-        if first and own and facts.version and facts.version.branch < own.branch:
-            text = (
-                f"driver {facts.version} of `{name}` is older than {own}, the first whose CUDA knows "
-                f"{gpu.label}: it may not drive this GPU at all"
-            )
-            yield Remark("driver-older-than-gpu", text, matrix.cite(first))

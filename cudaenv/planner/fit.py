@@ -8,14 +8,14 @@ from typing import Any
 from packaging.version import Version
 
 from cudaenv.matrix.matrix import Matrix
-from cudaenv.matrix.packages import TorchBuild
 from cudaenv.model.machine import Machine, Platform
 from cudaenv.model.plan import Reason
-from cudaenv.model.spec import CudaRequest, Spec
+from cudaenv.model.spec import CudaRequest, Provider, Spec
 from cudaenv.planner.candidates import Candidate
 from cudaenv.planner.problem import Problem
 from cudaenv.planner.rules import machine_rejections
 from cudaenv.planner.search import units
+from cudaenv.planner.stacks import Stack, of_wheel, stacks
 
 
 def misfits(environment: Mapping[str, Any], machine: Machine, matrix: Matrix) -> tuple[Reason, ...]:
@@ -28,14 +28,14 @@ def misfits(environment: Mapping[str, Any], machine: Machine, matrix: Matrix) ->
     if machine.platform is None or machine.platform.value is not platform:
         here = machine.platform.value if machine.platform else "not known"
         return (Reason("platform", f"it is for {platform}, and this machine is {here}", "cudaenv.lock"),)
-    build = _build(environment, platform, matrix)
-    if build is None:
+    stack = _stack(environment, platform, matrix)
+    if stack is None:
         return ()
-    problem = Problem(Spec(cuda=CudaRequest("cpu") if build.cuda is None else CudaRequest("any")), matrix)
+    problem = Problem(Spec(cuda=CudaRequest("cpu") if stack.cuda is None else CudaRequest("any")), matrix)
     against = [
         tuple(
             reason
-            for reason in machine_rejections(Candidate(build=build), unit, problem)
+            for reason in machine_rejections(Candidate(stack=stack), unit, problem)
             if reason.rule != "no-gpu"
         )
         for unit, _ in units(machine)
@@ -43,13 +43,18 @@ def misfits(environment: Mapping[str, Any], machine: Machine, matrix: Matrix) ->
     return min(against, key=len)
 
 
-def _build(environment: Mapping[str, Any], platform: Platform, matrix: Matrix) -> TorchBuild | None:
-    version = Version(Version(environment["packages"]["torch"]["version"]).public)
+def _stack(environment: Mapping[str, Any], platform: Platform, matrix: Matrix) -> Stack | None:
+    """The stack that an environment was planned on; None for one that the matrix no longer has."""
+    torch = environment["packages"].get("torch")
+    if torch is None:
+        return None
+    version = Version(Version(torch["version"]).public)
+    if environment["provider"] == Provider.CONDA:
+        asked = Problem(Spec(provider=Provider.CONDA), matrix)
+        found = stacks(asked, platform)
+    else:
+        found = (of_wheel(build) for build in matrix.builds(platform))
     return next(
-        (
-            build
-            for build in matrix.builds(platform)
-            if build.version == version and build.variant == environment["variant"]
-        ),
+        (stack for stack in found if stack.version == version and stack.variant == environment["variant"]),
         None,
     )

@@ -6,9 +6,10 @@ from cudaenv.matrix.matrix import Matrix
 from cudaenv.model.plan import Plan
 from cudaenv.model.spec import Spec
 from cudaenv.planner.environments import environments
-from cudaenv.planner.explain import assumptions, decisions, warnings
+from cudaenv.planner.explain import decisions
 from cudaenv.planner.problem import Problem
 from cudaenv.planner.refusal import refuse
+from cudaenv.planner.remarks import assumptions, warnings
 from cudaenv.planner.search import solve
 
 

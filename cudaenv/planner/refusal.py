@@ -110,11 +110,11 @@ def _reasons(problem: Problem) -> Iterator[Reason]:
         for kind in assessment.kinds:
             nearest = _nearest(assessment, kind)
             lowest = min(
-                (c.build.cuda for c, reasons in nearest if c.build.cuda and _is_driver(reasons)), default=None
+                (c.stack.cuda for c, reasons in nearest if c.stack.cuda and _is_driver(reasons)), default=None
             )
             for candidate, reasons in nearest:
                 for reason in reasons:
-                    if reason.rule != "driver" or candidate.build.cuda == lowest:
+                    if reason.rule != "driver" or candidate.stack.cuda == lowest:
                         found.setdefault((reason.rule, kind.machine.name), reason)
     telling = [reason for reason in found.values() if reason.rule not in REPEATING_RULES]
     yield from (telling or list(found.values()))[:MOST_REASONS]
@@ -123,6 +123,9 @@ def _reasons(problem: Problem) -> Iterator[Reason]:
 def _nearest(assessment: Assessment, kind: MachineKind) -> list[tuple[Candidate, tuple[Reason, ...]]]:
     """The candidates with the fewest reasons against them on a machine, the best first."""
     rated = [(candidate, assessment.rejections(candidate, [kind])) for candidate in assessment.candidates]
+    # What the user's own words exclude tells less than what stands against the rest.
+    allowed = [item for item in rated if not {reason.rule for reason in item[1]} & {"package-pin", "cuda"}]
+    rated = allowed or rated
     fewest = min((len(reasons) for _, reasons in rated), default=0)
     near = [(candidate, reasons) for candidate, reasons in rated if len(reasons) == fewest]
     return sorted(near, key=lambda item: assessment.rank(item[0], [kind])) if fewest else []
@@ -159,9 +162,16 @@ def _newest_by_driver(
 
 
 def _in_a_line(solution: tuple[Choice, ...]) -> str:
-    builds = sorted({choice.candidate.build.label for choice in solution})
+    labels = sorted({_label(choice.candidate) for choice in solution})
     pythons = sorted({choice.python for choice in solution})
-    return f"torch {' and '.join(builds)}, Python {' and '.join(map(str, pythons))}"
+    return f"{solution[0].candidate.stack.name} {' and '.join(labels)}, Python {' and '.join(map(str, pythons))}"
+
+
+def _label(candidate: Candidate) -> str:
+    stack = candidate.stack
+    where = f" of {stack.channel}" if stack.channel else ""
+    building = ", ".join(pick.name for pick in candidate.built)
+    return f"{stack.label}{where}" + (f" (building {building})" if building else "")
 
 
 def _left_out(statement: Statement, problem: Problem) -> Iterator[tuple[str, Spec]]:
@@ -264,5 +274,6 @@ _CHANGES: Mapping[str, Callable[[Statement, Problem], Iterator[tuple[str, Spec]]
     "glibc": _glibc_changes,
     "gpu": _gpu_changes,
     "provider": _left_out,
+    "variant": _left_out,
 }
 """For each subject of a statement its changes, the smallest first."""

@@ -7,21 +7,20 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain, count
 
-from cudaenv.matrix.tables import DEFAULT_INDEX
 from cudaenv.model.machine import Machine, Platform
 from cudaenv.model.plan import Level, Reason
 from cudaenv.model.spec import Spec
 from cudaenv.model.versions import PythonVersion
+from cudaenv.planner import ranking
 from cudaenv.planner.candidates import Candidate, candidates
-from cudaenv.planner.compatibility import Code, Reach, is_newer_than_matrix, reach
 from cudaenv.planner.problem import Problem
-from cudaenv.planner.rules import allowed_pythons, machine_rejections, spec_rejections
+from cudaenv.planner.ranking import Rank
+from cudaenv.planner.rules import allowed_pythons, machine_rejections, runs_on, spec_rejections
 
 UNKNOWN_MACHINE = "any machine"
 """The name of the machine that is planned for where the user states none."""
 
 Covering = tuple[Candidate, frozenset[int]]
-Rank = tuple[bool, tuple[int, ...], bool, bool, tuple[int, int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +103,7 @@ class Assessment:
         return tuple(candidates(self.problem, self.platform))
 
     @cached_property
-    def coverage(self) -> tuple[tuple[Candidate, frozenset[int]], ...]:
+    def possible(self) -> tuple[Covering, ...]:
         """The candidates that the spec allows, with the kinds of machines, by position, that each runs on."""
         return tuple(
             (candidate, self._covered(candidate))
@@ -116,14 +115,35 @@ class Assessment:
         return frozenset(
             index
             for index, kind in enumerate(self.kinds)
-            if not machine_rejections(candidate, kind.machine, self.problem)
+            if runs_on(candidate, kind.machine, self.problem)
         )
+
+    @cached_property
+    def tiers(self) -> dict[int, tuple[bool, bool]]:
+        """The best tier in which each kind of machine, by position, can be served at all."""
+        found: dict[int, tuple[bool, bool]] = {}
+        for candidate, covered in self.possible:
+            for index in covered:
+                found[index] = min(candidate.tier, found.get(index, candidate.tier))
+        return found
+
+    @cached_property
+    def coverage(self) -> tuple[Covering, ...]:
+        """The candidates with the kinds that each is meant for: those with nothing of a better tier.
+
+        So nothing is built for a machine that a wheel serves, and what becomes of a machine does not hang
+        on the others.
+        """
+        meant = (
+            (candidate, frozenset(index for index in covered if self.tiers[index] == candidate.tier))
+            for candidate, covered in self.possible
+        )
+        return tuple((candidate, covered) for candidate, covered in meant if covered)
 
     @property
     def is_coverable(self) -> bool:
         """Whether every kind of machine can be covered."""
-        covered = frozenset[int]().union(*(covered for _, covered in self.coverage))
-        return len(covered) == len(self.kinds)
+        return len(self.tiers) == len(self.kinds)
 
     def rejections(self, candidate: Candidate, kinds: Sequence[MachineKind]) -> tuple[Reason, ...]:
         """All that stands against a candidate, for the spec and some kinds of machines."""
@@ -131,39 +151,12 @@ class Assessment:
         return (*spec_rejections(candidate, self.problem), *chain.from_iterable(on_machines))
 
     def level(self, candidate: Candidate, kinds: Sequence[MachineKind]) -> Level:
-        """How the drivers run a candidate, the weakest of them; an unknown driver by minor compatibility."""
-        if candidate.build.cuda is None:
-            return Level.DIRECT
-        line = self.problem.matrix.line(candidate.build.cuda)
-        levels = {self.problem.driver(kind.machine).level(line) for kind in kinds}
-        return Level.DIRECT if levels == {Level.DIRECT} else Level.MINOR
+        """How the drivers run a candidate: see `ranking.level`."""
+        return ranking.level(candidate, [kind.machine for kind in kinds], self.problem)
 
     def rank(self, candidate: Candidate, kinds: Sequence[MachineKind]) -> Rank:
-        """The order of preference, the best first.
-
-        Machine code or PTX for every GPU; the newest torch; a driver that is directly compatible before
-        one by minor-version compatibility; the build that the default index carries; the newest CUDA.
-        """
-        build = candidate.build
-        cuda = build.cuda
-        return (
-            self._is_unverified(candidate, kinds),
-            tuple(-part for part in (*build.version.release, 0, 0, 0)[:4]),
-            self.level(candidate, kinds) is not Level.DIRECT,
-            build.index != DEFAULT_INDEX,
-            (-cuda.major, -cuda.minor) if cuda else (0, 0),
-        )
-
-    def _is_unverified(self, candidate: Candidate, kinds: Sequence[MachineKind]) -> bool:
-        """Whether a GPU is let through only because it is newer than the matrix."""
-        problem = self.problem
-        return any(
-            reach(Code.of(candidate.build), gpu, problem.driver(kind.machine), problem.matrix)
-            is Reach.UNVERIFIED
-            for kind in kinds
-            for gpu in kind.machine.gpus or ()
-            if is_newer_than_matrix(gpu, problem.matrix)
-        )
+        """The order of preference, the best first: see `ranking.PREFERENCES`."""
+        return ranking.rank(candidate, [kind.machine for kind in kinds], self.problem)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +177,13 @@ def assessments(problem: Problem) -> list[Assessment]:
 
 
 def solve(problem: Problem) -> tuple[Choice, ...] | None:
-    """The choices that cover every machine, or None where one cannot be covered."""
+    """The choices that cover every machine, or None where one cannot be covered.
+
+    Where several CUDAs are asked for, there are choices for each.
+    """
+    if problem.spec.variants:
+        found = [solve(one) for one in variants(problem)]
+        return None if None in found else tuple(choice for part in found for choice in part or ())
     covers = []
     for assessment in assessments(problem):
         if not assessment.is_coverable:
@@ -197,14 +196,30 @@ def solve(problem: Problem) -> tuple[Choice, ...] | None:
     )
 
 
+def variants(problem: Problem) -> list[Problem]:
+    """The problem once for each CUDA that is asked for; as it is where one is."""
+    spec = problem.spec
+    return [
+        problem.with_spec(replace(spec, cuda=cuda, variants=())) for cuda in spec.variants
+    ] or [problem]
+
+
 def is_plannable(problem: Problem) -> bool:
     """Whether every machine can be covered; cheaper than a solution."""
+    if problem.spec.variants:
+        return all(is_plannable(one) for one in variants(problem))
     return all(assessment.is_coverable for assessment in assessments(problem))
 
 
 def _common_python(chosen: Sequence[Candidate], problem: Problem) -> PythonVersion | None:
-    """The newest Python that all environments have wheels for, so that a team has one."""
+    """The newest Python that all environments have wheels for, so that a team has one.
+
+    Where it is not known for which Pythons a package has wheels, the middle one of torch's: it is the
+    likeliest, and locking tells.
+    """
     common = set.intersection(*(set(allowed_pythons(candidate, problem)) for candidate in chosen))
+    if common and any(candidate.has_unknown_pythons for candidate in chosen):
+        return sorted(common)[(len(common) - 1) // 2]
     return max(common, default=None)
 
 

@@ -37,6 +37,8 @@ def statements(spec: Spec, known: frozenset[str]) -> Iterator[Statement]:
         yield Statement(
             f"cuda `{spec.cuda.text}`", "cuda", lambda other: replace(other, cuda=CudaRequest("any"))
         )
+    for cuda in spec.variants:
+        yield Statement(f"cuda `{cuda.text}`", "variant", _without_variant(cuda))
     if spec.provider is not Provider.AUTO:
         yield Statement(
             f"provider `{spec.provider}`",
@@ -45,6 +47,10 @@ def statements(spec: Spec, known: frozenset[str]) -> Iterator[Statement]:
         )
     for machine in spec.machines:
         yield from _of_machine(machine)
+
+
+def _without_variant(request: CudaRequest) -> Callable[[Spec], Spec]:
+    return lambda spec: replace(spec, variants=tuple(item for item in spec.variants if item != request))
 
 
 def _without_package(request: PackageRequest) -> Callable[[Spec], Spec]:

@@ -103,7 +103,10 @@ class Project:
     def known(self) -> Known:
         """What a spec may name."""
         return Known(
-            targets=self.matrix.target_names, indexes=self.matrix.index_names, find_gpu=self.matrix.find_gpu
+            targets=self.matrix.target_names,
+            components=self.matrix.component_names,
+            indexes=self.matrix.index_names,
+            find_gpu=self.matrix.find_gpu,
         )
 
     def _with_options(self, section: Any) -> Any:
