@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import tomli_w
 
 from cudaenv.lock.mirrors import Mirrors
-from cudaenv.matrix.tables import DEFAULT_INDEX
+from cudaenv.matrix.tables import DEFAULT_INDEX, DIRECT, FLAT
 from cudaenv.model.machine import Platform
 from cudaenv.model.plan import Environment
 from cudaenv.model.versions import GlibcVersion
@@ -49,24 +49,32 @@ def resolution(environment: Environment, mirrors: Mirrors) -> Resolution:
 
 
 def _project(environment: Environment, mirrors: Mirrors) -> dict[str, object]:
-    placed = [package for package in environment.packages if package.index != DEFAULT_INDEX]
-    indexes = {package.index_name: mirrors.to_fetch(package.index_url) for package in placed}
+    placed = [
+        package
+        for package in environment.wheels
+        if package.index != DEFAULT_INDEX and package.listing != DIRECT
+    ]
+    indexes = {
+        package.index_name: {
+            "name": package.index_name,
+            "url": mirrors.to_fetch(package.index_url),
+            "explicit": True,
+            # docs.astral.sh/uv/concepts/indexes/#flat-indexes
+            **({"format": "flat"} if package.listing == FLAT else {}),
+        }
+        for package in placed
+    }
     return {
         "project": {
             "name": "environment",
             "version": "0",
             "requires-python": f"=={environment.python}.*",
-            "dependencies": [
-                *(package.requirement for package in environment.packages),
-                *environment.rest,
-            ],
+            "dependencies": list(environment.asked),
         },
         "tool": {
             "uv": {
                 "sources": {package.name: {"index": package.index_name} for package in placed},
-                "index": [
-                    {"name": name, "url": url, "explicit": True} for name, url in sorted(indexes.items())
-                ],
+                "index": [index for _, index in sorted(indexes.items())],
             }
         },
     }

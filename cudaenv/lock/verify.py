@@ -73,7 +73,7 @@ def verify(evidence: Evidence) -> list[str]:
 
 def planned_versions(evidence: Evidence) -> Iterator[str]:
     """Every planned package is locked in the planned version, local label included."""
-    for package in evidence.environment.packages:
+    for package in evidence.environment.wheels:
         wheel = evidence.locked.find(package.name)
         if wheel is None:
             yield f"`{package.name}` is not locked"
@@ -101,6 +101,8 @@ def places(evidence: Evidence) -> Iterator[str]:
         url = urlsplit(wheel.url)
         host = url.hostname or ""
         if package is not None and package.index != DEFAULT_INDEX:
+            if package.listing:
+                continue  # a page of links or a URL: what lies there is what was planned, by hash
             if not wheel.url.startswith(f"{package.index_url}/"):
                 yield f"`{wheel.name}` comes from {wheel.url}, planned is {package.index_url}"
             continue

@@ -21,19 +21,21 @@ from cudaenv.render.plan_text import (
     short_list,
     short_reasons,
     short_remarks,
-    torch_label,
     wrapped,
 )
+from cudaenv.render.build_files import BuildImageView, BuildsView, build_image_view, builds_view
+from cudaenv.render.conda_files import EnvironmentView, VirtualView, environment_view, virtual_view
 from cudaenv.render.uv_snippet import SnippetView, uv_snippet
 from cudaenv.render.values import (
-    FILE_NAME,
     IMAGE,
-    NAME,
     PYTHON,
     checked,
     comment,
+    environment_file,
+    package_text,
     requirement_text,
     toml_string,
+    yaml_string,
 )
 
 if TYPE_CHECKING:
@@ -64,18 +66,37 @@ def render_files(
         f"Do not edit: change {spec_name} and run `cudaenv render`.",
     ]
 
-    def text(template: str, view: _RequirementsView | _DockerfileView | SnippetView) -> str:
+    def text(template: str, view: View) -> str:
         return engine.get_template(template).render(asdict(view), header=header)
 
     files: dict[str, str] = {}
     for environment in plan.environments:
-        name = _file_name(plan, environment, "requirements.txt")
-        files[name] = text("requirements.txt.j2", _requirements(plan, environment, default_index))
-        if environment.platform.is_linux:
-            name = _file_name(plan, environment, "Dockerfile")
-            files[name] = text("Dockerfile.j2", _dockerfile(plan, environment, name))
-    files[SNIPPET] = text("pyproject.cudaenv.toml.j2", uv_snippet(plan, default_index))
+        for name, template, view in _views(plan, environment, default_index):
+            file = environment_file(plan, environment, name)
+            files[file] = text(template, view)
+    if not any(environment.conda for environment in plan.environments):
+        files[SNIPPET] = text("pyproject.cudaenv.toml.j2", uv_snippet(plan, default_index))
     return files
+
+
+def _views(plan: Plan, environment: Environment, default_index: str) -> Iterator[tuple[str, str, View]]:
+    """The files of one environment: name, template and what it is filled with."""
+    notes = [*_notes(plan, environment)]
+    if environment.conda is not None:
+        yield "environment.yml", "environment.yml.j2", environment_view(plan, environment, notes)
+        yield "virtual-packages.yml", "virtual-packages.yml.j2", virtual_view(environment)
+    if environment.conda is None or environment.asked:
+        requirements = _requirements(plan, environment, default_index)
+        yield "requirements.txt", "requirements.txt.j2", requirements
+    if environment.built:
+        yield "requirements.build.txt", "requirements.build.txt.j2", builds_view(plan, environment)
+    if environment.conda is None and environment.platform.is_linux:
+        name = environment_file(plan, environment, "Dockerfile")
+        if environment.toolkit is None:
+            yield "Dockerfile", "Dockerfile.j2", _dockerfile(plan, environment, name)
+        elif environment.build_image:
+            container = [*_container_notes(environment, name)]
+            yield "Dockerfile", "Dockerfile.build.j2", build_image_view(plan, environment, container)
 
 
 def _engine(templates: Mapping[str, str]) -> jinja2.Environment:
@@ -90,13 +111,10 @@ def _engine(templates: Mapping[str, str]) -> jinja2.Environment:
         # No HTML is made here: what each format needs is done by the filters and by the checks below.
         autoescape=False,  # noqa: S701
     )
-    engine.filters |= {"comment": comment, "toml": toml_string}
+    engine.filters |= {"comment": comment, "toml": toml_string, "yaml": yaml_string}
     return engine
 
 
-def _file_name(plan: Plan, environment: Environment, name: str) -> str:
-    checked(NAME, environment.name, "a name of an environment")
-    return checked(FILE_NAME, plan.file_name(environment, name), "a file name")
 
 
 # --- requirements.txt
@@ -117,13 +135,22 @@ def _requirements(plan: Plan, environment: Environment, default_index: str) -> _
         notes=list(_notes(plan, environment)),
         installing=list(_installing(plan, environment)),
         pins=[
-            (note, [requirement_text(package.requirement) for package in packages])
+            (note, [_pin(package) for package in packages])
             for note, packages in groupby(
-                environment.packages, key=lambda package: _origin(package, default_index)
+                environment.wheels, key=lambda package: _origin(package, default_index)
             )
         ],
-        rest=[requirement_text(text) for text in environment.rest],
+        rest=[
+            requirement_text(text)
+            for text in environment.asked
+            if text not in {package.requirement for package in environment.wheels}
+        ],
     )
+
+
+def _pin(package: PlannedPackage) -> str:
+    """The requirement of a planned wheel; one that no index lists is named by its URL."""
+    return package_text(package)
 
 
 def _origin(package: PlannedPackage, default_index: str) -> str:
@@ -148,7 +175,7 @@ def _notes(plan: Plan, environment: Environment) -> Iterator[str]:
 def _title(environment: Environment) -> str:
     python = checked(PYTHON, str(environment.python), "a Python version")
     return (
-        f"torch {torch_label(environment)} on Python {python} for {machines_text(environment)} "
+        f"{environment.title} on Python {python} for {machines_text(environment)} "
         f"({environment.platform})."
     )
 
@@ -167,11 +194,19 @@ def _lines(text: str) -> list[str]:
 def _installing(plan: Plan, environment: Environment) -> Iterator[str]:
     """How to install, and where this file alone would not do."""
     names = ("requirements.txt", "requirements.lock", "pylock.toml")
-    requirements, lock, pylock = (_file_name(plan, environment, name) for name in names)
+    requirements, lock, pylock = (environment_file(plan, environment, name) for name in names)
     yield "Install with one of these; both files name each wheel by URL and hash:"
     yield f"  pip install --no-deps --require-hashes -r {lock}"
     yield f"  uv pip sync {pylock}"
-    apart = [package for package in environment.packages if package.index_url]
+    target = environment.python
+    yield f"On a machine without network: fetch with `pip download --no-deps -r {lock} -d wheelhouse"
+    yield f"  --only-binary :all: --python-version {target}{_pip_platform(environment)}` where there is one, then"
+    yield f"  `pip install --no-index --find-links wheelhouse -r {requirements}` where there is none."
+    if environment.toolkit is not None and environment.conda is None:
+        yield from _compiling(environment)
+    if environment.built:
+        yield f"Then, in this order and with what it says: {environment_file(plan, environment, 'requirements.build.txt')}"
+    apart = [package for package in environment.wheels if package.index_url]
     if not apart:
         yield from _lines(
             f"All of it lies on the default index, so `pip install -r {requirements}` does it, too, "
@@ -184,6 +219,25 @@ def _installing(plan: Plan, environment: Environment) -> Iterator[str]:
         f"Not from this file: {listed} must come from {urls} and all else from the default index, "
         "and a requirements file cannot tie a package to an index."
     )
+
+
+def _compiling(environment: Environment) -> Iterator[str]:
+    """What compiling needs beside the packages: the compiler that nvcc takes, and variables."""
+    toolkit = environment.toolkit
+    compiler = toolkit.host_compiler if toolkit else None
+    if compiler is not None:
+        newest = f", {compiler.newest} at most" if compiler.newest else ""
+        yield f"For compiling: {compiler.package} as host compiler ({compiler.kind}{newest}), and these variables:"
+    yield from (f"  {name}={value}" for name, value in environment.env)
+
+
+def _pip_platform(environment: Environment) -> str:
+    """The option by which pip downloads for another platform than the one it runs on."""
+    machine = {"AMD64": "amd64"}.get(environment.platform.machine, environment.platform.machine)
+    if environment.platform.is_linux:
+        glibc = environment.glibc_target or environment.glibc
+        return f" --platform manylinux_{glibc.major}_{glibc.minor}_{machine}" if glibc else ""
+    return f" --platform win_{machine}" if environment.platform is Platform.WIN_64 else ""
 
 
 # --- Dockerfile
@@ -203,7 +257,7 @@ def _dockerfile(plan: Plan, environment: Environment, name: str) -> _DockerfileV
     return _DockerfileView(
         notes=list(_container_notes(environment, name)),
         base_image=checked(IMAGE, environment.base_image, "an image reference"),
-        lock=_file_name(plan, environment, "requirements.lock"),
+        lock=environment_file(plan, environment, "requirements.lock"),
         driver_capabilities="compute,utility" if environment.cuda else "",
     )
 
@@ -221,3 +275,9 @@ def _container_notes(environment: Environment, name: str) -> Iterator[str]:
     yield ""
     yield f"  docker build {platform} -f {name} -t {tag} ."
     yield f'  docker run --rm -it{gpus} -v "$PWD:/work" {tag}'
+
+
+View = (
+    _RequirementsView | _DockerfileView | SnippetView | EnvironmentView | VirtualView | BuildsView | BuildImageView
+)
+"""What a template is filled with."""

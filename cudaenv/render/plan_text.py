@@ -10,7 +10,9 @@ from cudaenv.model.plan import (
     Alternative,
     Decision,
     Environment,
+    How,
     Level,
+    Phase,
     Plan,
     PlannedPackage,
     Reason,
@@ -72,13 +74,10 @@ def wrapped(text: str, first: str = "", rest: str = "", width: int = WIDTH) -> l
     )
 
 
-def torch_label(environment: Environment) -> str:
-    """Return the release of torch with its variant, whatever the index calls it."""
-    return f"{environment.torch.version.public}+{environment.variant}"
-
-
 def place_text(package: PlannedPackage) -> str:
     """Return where a package comes from."""
+    if package.channel:
+        return f"the channel {package.channel}"
     return package.index_url or "the default index (PyPI)"
 
 
@@ -125,13 +124,10 @@ def general_decisions(plan: Plan) -> tuple[Decision, ...]:
 
 
 def _is_about(decision: Decision, environment: Environment) -> bool:
-    label = torch_label(environment)
-    if decision.answer == f"torch {label}":
+    if decision.answer == environment.title:
         # Environments of two platforms may have one build; the question names the platform.
         return decision.question.endswith(f"({environment.platform})?")
-    return decision.question.endswith(f" for torch {label}?") and decision.answer in {
-        package.requirement for package in environment.packages
-    }
+    return decision.question.endswith(f" for {environment.title}?")
 
 
 def concerns(text: str, plan: Plan, environment: Environment) -> bool:
@@ -141,7 +137,7 @@ def concerns(text: str, plan: Plan, environment: Environment) -> bool:
 
 
 def _environment_lines(plan: Plan, environment: Environment, explain: bool) -> list[str]:
-    heading = f"{environment.name}: torch {torch_label(environment)} for {machines_text(environment)}"
+    heading = f"{environment.name}: {environment.title} for {machines_text(environment)}"
     lines = [*wrapped(heading), ""]
     for label, text in _facts(environment, explain):
         lines += wrapped(text, f"  {label:<{LABEL - 2}}", " " * LABEL)
@@ -165,14 +161,41 @@ def _facts(environment: Environment, explain: bool) -> Iterator[tuple[str, str]]
     yield "runtime", f"CUDA {runtime.version} from {runtime.supplier}" if runtime else "none: a CPU build"
     toolkit_text = f"CUDA {toolkit.version} from {toolkit.supplier}" if toolkit else "none: nothing is built"
     yield "toolkit", toolkit_text
-    for package in environment.packages:
-        label = "application" if package is environment.torch else ""
-        yield label, f"{_labelled(package)} from {place_text(package)}"
+    yield from _toolkit_facts(environment)
+    for place, package in enumerate(environment.packages):
+        how = "built from source" if package.how is How.BUILD else f"from {place_text(package)}"
+        yield "" if place else "application", f"{_labelled(package)} {how}"
     if environment.rest:
         yield "further", f"{', '.join(environment.rest)} (versions are chosen when it is locked)"
     shown = [(name, layer.show) for name, layer in environment.layers if layer and explain]
     for place, (name, command) in enumerate(shown):
         yield "" if place else "to check", f"{name}: {command}"
+
+
+def _toolkit_facts(environment: Environment) -> Iterator[tuple[str, str]]:
+    """What compiles, for which GPUs, and what builds need."""
+    toolkit = environment.toolkit
+    if toolkit is None:
+        return
+    compiler = toolkit.host_compiler
+    if compiler is not None:
+        newest = f", {compiler.newest} at most" if compiler.newest else ""
+        yield "", f"host compiler: {compiler.package} ({compiler.kind}{newest})"
+    for step in toolkit.steps:
+        yield "", step
+    if environment.env:
+        yield "variables", " ".join(f"{name}={value}" for name, value in environment.env)
+    for phase in environment.phases:
+        if phase.builds:
+            yield "builds", phase_text(phase)
+
+
+def phase_text(phase: Phase) -> str:
+    """Return what a build installs and how, in a line."""
+    env = " ".join(f"{name}={value}" for name, value in phase.env)
+    before = f" after {', '.join(phase.requires)}" if phase.requires else ""
+    minutes = f", measured to take {phase.minutes} minutes on 2 cores" if phase.minutes else ""
+    return f"{', '.join(phase.install)} with pip install --no-build-isolation{before}, with {env}{minutes}"
 
 
 def _labelled(package: PlannedPackage) -> str:

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from cudaenv.model.machine import Platform
-from cudaenv.model.plan import Environment, Plan
-from cudaenv.render.values import NAME, checked, requirement_text
+from cudaenv.model.plan import DIRECT, Environment, Plan
+from cudaenv.render.values import NAME, checked, package_text, requirement_text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +20,15 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class IndexView:
+    """An index; `format` is `flat` where it is a page of links."""
+
+    name: str
+    url: str
+    format: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SnippetView:
     """`dependencies` is empty where there are several environments, and `extras` where there is one."""
 
@@ -29,7 +38,7 @@ class SnippetView:
     extras: dict[str, list[str]]
     environments: list[str]
     sources: list[Source]
-    indexes: dict[str, str]
+    indexes: list[IndexView]
     default_index: str
 
 
@@ -48,15 +57,27 @@ def uv_snippet(plan: Plan, default_index: str) -> SnippetView:
         extras={} if is_single else extras,
         environments=[_platform_marker(platform) for platform in platforms],
         sources=list(_sources(plan)),
-        indexes={_index_name(name): url for name, url in sorted(plan.indexes.items())},
+        indexes=list(_indexes(plan)),
         default_index=default_index,
     )
 
 
 def _dependencies(plan: Plan, environment: Environment) -> list[str]:
     marker = _marker(plan, environment)
-    texts = [*(package.requirement for package in environment.packages), *environment.rest]
-    return [requirement_text(text, marker) for text in texts]
+    return [_dependency(text, environment, marker) for text in environment.asked]
+
+
+def _dependency(text: str, environment: Environment, marker: str) -> str:
+    """A requirement with a marker; what no index lists keeps its URL."""
+    package = next((item for item in environment.wheels if item.requirement == text and " @ " in text), None)
+    if package is not None:
+        return package_text(package) + (f" ; {marker}" if marker else "")
+    is_cpu = any(item.requirement == text and item.variant == CPU and item.index for item in environment.wheels)
+    return requirement_text(text.replace(f"+{CPU}", "") if is_cpu else text, marker)
+
+
+CPU = "cpu"
+"""The variant whose label is left out: its explicit index has no other, and wheels for macOS have no label."""
 
 
 def _marker(plan: Plan, environment: Environment) -> str:
@@ -80,6 +101,18 @@ def _requires_python(plan: Plan) -> str:
     return f">={pythons[0]},<{pythons[-1].major}.{pythons[-1].minor + 1}"
 
 
+def _indexes(plan: Plan) -> Iterator[IndexView]:
+    found = {
+        package.index_name: package
+        for environment in plan.environments
+        for package in environment.wheels
+        if package.index_url and package.listing != DIRECT
+    }
+    for name, package in sorted(found.items()):
+        flat = "flat" if package.listing else ""
+        yield IndexView(name=_index_name(name), url=package.index_url, format=flat)
+
+
 def _index_name(name: str) -> str:
     return checked(NAME, name, "a name of an index")
 
@@ -88,8 +121,8 @@ def _sources(plan: Plan) -> Iterator[Source]:
     """The index of each package that is not on the default one; the name of an extra tells several apart."""
     found: dict[str, list[tuple[str, str]]] = {}
     for environment in plan.environments:
-        for package in environment.packages:
-            if package.index_url:
+        for package in environment.wheels:
+            if package.index_url and package.listing != DIRECT:
                 name = checked(NAME, package.name, "a package name")
                 found.setdefault(name, []).append((_index_name(package.index_name), environment.name))
     for name, uses in found.items():
