@@ -1,4 +1,4 @@
-"""Planning alone, in one process: milliseconds for fleets of several sizes."""
+"""Planning alone, in one process: milliseconds for each target and for fleets of several sizes."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from cudaenv.system.files import data_folder, read_folder
 
 GPUS = ("V100", "A100", "H100", "RTX 4090", "T4", "RTX 5090", "GTX 1080 Ti", "L4")
 DRIVERS = ("535.183.06", "560.35.03", "580.95.05")
+TARGETS = ("run-only", "develop-kernels", "mmcv-full", "xformers")
 SIZES = (1, 10, 100, 1000)
 RUNS = 9
 
 
-def fleet(matrix: Matrix, size: int) -> Spec:
+def fleet(matrix: Matrix, size: int, target: str) -> Spec:
     """Machines of up to 24 kinds, in turn."""
     kinds = [(gpu, driver) for driver in DRIVERS for gpu in GPUS]
 
@@ -32,7 +33,7 @@ def fleet(matrix: Matrix, size: int) -> Spec:
             platform=Fact(Platform.LINUX_64, "benchmark"),
         )
 
-    return Spec(machines=tuple(machine(number) for number in range(size)))
+    return Spec(machines=tuple(machine(number) for number in range(size)), target=target)
 
 
 def main() -> None:
@@ -41,15 +42,20 @@ def main() -> None:
     start = time.perf_counter()
     matrix = Matrix.from_texts(texts)
     print(f"{'loading the matrix':<24} {(time.perf_counter() - start) * 1000:8.1f} ms")
-    for size in SIZES:
-        spec = fleet(matrix, size)
-        times = []
-        for _ in range(RUNS):
-            start = time.perf_counter()
-            plan = make_plan(spec, matrix)
-            times.append(time.perf_counter() - start)
-        median = statistics.median(times) * 1000
-        print(f"{size:>5} machines {'':<10} {median:8.1f} ms   {len(plan.environments)} environments")
+    for target in TARGETS:
+        for size in SIZES:
+            median, environments = measured(matrix, fleet(matrix, size, target))
+            print(f"{target:<16} {size:>5} machines {median:8.1f} ms   {environments} environments")
+
+
+def measured(matrix: Matrix, spec: Spec) -> tuple[float, int]:
+    """The median milliseconds of planning a spec, and how many environments there are."""
+    times = []
+    for _ in range(RUNS):
+        start = time.perf_counter()
+        plan = make_plan(spec, matrix)
+        times.append(time.perf_counter() - start)
+    return statistics.median(times) * 1000, len(plan.environments)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ PLAIN_OPTIONS = {
 }
 
 _SPEC_OPTIONS = (
-    click.option("--target", metavar="NAME", help="What the environment is for, for example run-only."),
+    click.option("--target", metavar="NAME", help="run-only, develop-kernels, mmcv-full, xformers."),
     click.option(
         "--gpu",
         multiple=True,
@@ -39,7 +39,7 @@ _SPEC_OPTIONS = (
     click.option("--glibc", metavar="VERSION", help="The glibc there, for example 2.31."),
     click.option("--python", metavar="VERSION", help='Python, "3.12" or a specifier ">=3.11".'),
     click.option("--cuda", metavar="REQUEST", help='any, cpu, 12.8 or ">=12.6,<13".'),
-    click.option("--provider", metavar="NAME", help="Where CUDA comes from: auto or pip."),
+    click.option("--provider", metavar="NAME", help="Where CUDA comes from: auto, pip, conda or system."),
     click.option(
         "--platform",
         multiple=True,
@@ -127,6 +127,18 @@ def _options(given: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
+def wanted(text: str) -> dict[str, Any]:
+    """A key and its value, `provider=conda`, or a requirement, `torch==2.15`, as keys of a spec."""
+    key, is_pair, value = text.partition("=")
+    if is_pair and key.strip() in WHY_NOT_KEYS and not value.startswith("="):
+        return {key.strip(): value.strip()}
+    return {"packages": dict([_package(text, "--why-not")])}
+
+
+WHY_NOT_KEYS = ("target", "python", "provider", "cuda")
+"""Keys of the spec that may be asked about."""
+
+
 def index_mirror(text: str) -> tuple[str, str]:
     """Split `pytorch=https://mirror.example/whl` into a key and a value of `[indexes]`."""
     name, is_split, url = text.partition("=")
@@ -135,15 +147,15 @@ def index_mirror(text: str) -> tuple[str, str]:
     return name, url
 
 
-def _package(text: str) -> tuple[str, str]:
+def _package(text: str, option: str = "--package") -> tuple[str, str]:
     """Split `torch>=2.8` into a key and a value of `[packages]`."""
     from packaging.requirements import InvalidRequirement, Requirement
 
     try:
         requirement = Requirement(text)
     except InvalidRequirement as error:
-        raise click.BadParameter(f"not a requirement: {text!r}", param_hint="--package") from error
+        raise click.BadParameter(f"not a requirement: {text!r}", param_hint=option) from error
     if requirement.url or requirement.marker:
-        raise click.BadParameter(f"a name and versions only: {text!r}", param_hint="--package")
+        raise click.BadParameter(f"a name and versions only: {text!r}", param_hint=option)
     extras = f"[{','.join(sorted(requirement.extras))}]" if requirement.extras else ""
     return f"{requirement.name}{extras}", str(requirement.specifier) or "*"

@@ -42,8 +42,9 @@ def command(folder: Path, as_json: bool, name: str | None, prefix: Path | None, 
         return
     torch = synced.torch
     click.echo(f"installed   {synced.environment['name']} in {synced.prefix}")
-    click.echo(f"torch       {torch['version']}, CUDA {torch['cuda'] or 'none'}, as planned")
-    if torch["archs"]:
+    if torch:
+        click.echo(f"torch       {torch['version']}, CUDA {torch['cuda'] or 'none'}, as planned")
+    if torch.get("archs"):
         click.echo(f"code for    {' '.join(torch['archs'])}")
     for note in synced.notes:
         click.echo(f"GPU         {note}")

@@ -27,7 +27,8 @@ class LockDocument:
     """What cudaenv.lock says, as plain data.
 
     `machines_from` tells where the machines came from; `brought_in` are packages of torch's family
-    that no one asked for but other packages depend on.
+    that no one asked for but other packages depend on, `bounds` what other packages require of planned
+    ones, as `NAME VERSION: REQUIREMENT`.
     """
 
     spec: Mapping[str, Any]
@@ -36,6 +37,7 @@ class LockDocument:
     environments: tuple[Mapping[str, Any], ...]
     assumptions: tuple[str, ...]
     brought_in: tuple[str, ...]
+    bounds: tuple[str, ...]
     rows: Mapping[str, str]
     solver: Mapping[str, str]
     files: Mapping[str, str]
@@ -49,6 +51,7 @@ class LockDocument:
             "machines": list(self.machines),
             "assumptions": list(self.assumptions),
             "brought-in": list(self.brought_in),
+            "bounds": list(self.bounds),
             "environments": list(self.environments),
             "matrix": dict(sorted(self.rows.items())),
             "solver": dict(self.solver),
@@ -73,6 +76,7 @@ def make_document(
     *,
     machines_from: str,
     brought_in: tuple[str, ...],
+    bounds: tuple[str, ...],
     solver: Mapping[str, str],
     files: Mapping[str, str],
 ) -> LockDocument:
@@ -85,6 +89,7 @@ def make_document(
         environments=tuple(environment_json(environment) for environment in plan.environments),
         assumptions=plan.assumptions,
         brought_in=brought_in,
+        bounds=bounds,
         rows=rows,
         solver=solver,
         files={name: digest(text) for name, text in files.items()},
@@ -112,6 +117,7 @@ def read_document(text: str) -> LockDocument:
             environments=tuple(dict(item) for item in data["environments"]),
             assumptions=tuple(data["assumptions"]),
             brought_in=tuple(str(name) for name in data["brought-in"]),
+            bounds=tuple(str(text) for text in data.get("bounds", [])),
             rows=dict(data["matrix"]),
             solver=dict(data["solver"]),
             files={str(name): str(value) for name, value in data["files"].items()},

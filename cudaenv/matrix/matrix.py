@@ -74,6 +74,11 @@ class Matrix:
         """The SM architecture of a compute capability, if it is known."""
         return self._architectures.get(capability)
 
+    @cached_property
+    def newest_architecture(self) -> ComputeCapability:
+        """The newest compute capability that is known."""
+        return max(row.sm for row in self.tables.architectures)
+
     def builds(self, platform: Platform) -> tuple[TorchBuild, ...]:
         """All builds of torch for a platform, in the order of the table."""
         return tuple(build for build in self.tables.torch if build.platform is platform)

@@ -241,7 +241,7 @@ class Environment:
 
     @property
     def title(self) -> str:
-        """What CUDA is chosen by, in words: `torch 2.14.1+cu126`, or `CUDA 13.2` where nothing needs torch."""
+        """What CUDA is chosen by: `torch 2.14.1+cu126`, or `CUDA 13.2` where nothing needs torch."""
         return f"torch {self.label}" if self.has_torch else self.label
 
     @property
@@ -261,7 +261,7 @@ class Environment:
 
     @property
     def asked(self) -> tuple[str, ...]:
-        """What a resolver of wheels is asked for: planned wheels, the toolkit's, what builds need, the rest."""
+        """What a resolver of wheels is asked for: planned wheels, toolkit, what builds need, the rest."""
         toolkit = self.toolkit.requirements if self.toolkit and self.conda is None else ()
         needed = tuple(text for phase in self.phases if phase.builds for text in phase.requires)
         pins = tuple(package.requirement for package in self.wheels)
@@ -295,6 +295,11 @@ class Plan:
     assumptions: tuple[str, ...] = ()
     warnings: tuple[Remark, ...] = ()
     refusal: Refusal | None = None
+
+    @property
+    def resolved(self) -> tuple[Environment, ...]:
+        """The environments in which a resolver of wheels has something to do."""
+        return tuple(environment for environment in self.environments if environment.asked)
 
     @property
     def indexes(self) -> dict[str, str]:

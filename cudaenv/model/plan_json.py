@@ -67,7 +67,9 @@ def environment_json(environment: Environment) -> dict[str, Any]:
         "ptx": [str(sm) for sm in environment.ptx],
         "glibc": str(environment.glibc) if environment.glibc else None,
         "base_image": {
-            "build": environment.build_image or environment.base_image or None,
+            "build": environment.build_image
+            or (None if environment.toolkit else environment.base_image)
+            or None,
             "run": environment.base_image or None,
         },
         "phases": [_phase(phase) for phase in environment.phases],

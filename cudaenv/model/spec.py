@@ -104,13 +104,17 @@ class CudaRequest:
 
 @dataclass(frozen=True, slots=True)
 class PackageRequest:
-    """A package the environment must hold, and where the user said so."""
+    """A package the environment must hold, and where the user said so.
+
+    `by` names a package of the user's that requires it, where it is not the user who does.
+    """
 
     name: str
     specifier: SpecifierSet
     extras: tuple[str, ...] = ()
     marker: Marker | None = None
     origin: str = ""
+    by: str = ""
 
     @property
     def requirement(self) -> str:

@@ -26,8 +26,20 @@ E = TypeVar("E", bound=StrEnum)
 
 KEYS = ("target", "targets", "python", "platforms", "provider", "cuda", "packages", "machine", "indexes")
 PYPROJECT_KEYS = (*KEYS, "extras", "groups")
-MACHINE_KEYS = ("name", "gpu", "driver", "driver-api", "glibc", "platform", "count", "wsl", "jetson", "os",
-                "toolkit", "gcc")
+MACHINE_KEYS = (
+    "name",
+    "gpu",
+    "driver",
+    "driver-api",
+    "glibc",
+    "platform",
+    "count",
+    "wsl",
+    "jetson",
+    "os",
+    "toolkit",
+    "gcc",
+)
 
 PACKAGE_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(\[[A-Za-z0-9._, -]+\])?")
 MACHINE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,63}")

@@ -51,5 +51,5 @@ def _target(name: str, section: Section, components: tuple[str, ...]) -> Target:
         components=tuple(wanted),
         providers=tuple(Provider(provider) for provider in providers if provider in allowed),
         why=section.text("why") or "the order that the spec states",
-        origin=section.at(""),
+        origin=section.path,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
@@ -27,44 +28,34 @@ def can_be_built(name: str, problem: Problem) -> bool:
     return any(row.requires or row.git or row.components for row in problem.matrix.source_builds(name))
 
 
-def build_picks(
-    name: str, requests: list[PackageRequest], stack: Stack, problem: Problem
-) -> Iterator[Pick]:
+def build_picks(name: str, requests: list[PackageRequest], stack: Stack, problem: Problem) -> Iterator[Pick]:
     """The releases of a package that can be built for a stack, the newest first."""
     if not can_be_built(name, problem):
         return
-    rows = problem.matrix.source_builds(name)
-    beside = problem.matrix.family - {TORCH}
+    family = problem.matrix.family - {TORCH}
+    asked = _Recipe(name, problem.matrix.source_builds(name), requests, family)
     sources = [row for row in problem.matrix.releases(name) if "sdist" in row.files]
     for release in sorted(sources, key=lambda row: row.version, reverse=True):
         if all(item.specifier.contains(release.version, prereleases=True) for item in requests):
-            yield from _pick(name, release.version, release, rows, requests, stack, beside)
+            yield from _pick(asked, release.version, release, stack)
     if not sources:
-        yield from _git_pick(name, rows, requests, stack, beside)
+        # In a repository alone: the release that is pinned, else the newest commit.
+        pinned = [part.version for item in requests for part in item.specifier if part.operator == "=="]
+        yield from _pick(asked, Version(pinned[0]) if pinned else NEWEST, None, stack)
 
 
-def _git_pick(
-    name: str,
-    rows: Sequence[SourceBuild],
-    requests: list[PackageRequest],
-    stack: Stack,
-    beside: frozenset[str],
-) -> Iterator[Pick]:
-    """A package that lies in a repository alone: the release that is pinned, else the newest commit."""
-    pinned = [part.version for item in requests for part in item.specifier if part.operator == "=="]
-    yield from _pick(name, Version(pinned[0]) if pinned else NEWEST, None, rows, requests, stack, beside)
+@dataclass(frozen=True, slots=True)
+class _Recipe:
+    """A package that is to be built: its rows on building, what is asked of it, and torch's family."""
+
+    name: str
+    rows: Sequence[SourceBuild]
+    requests: Sequence[PackageRequest]
+    family: frozenset[str]
 
 
-def _pick(
-    name: str,
-    version: Version,
-    release: Release | None,
-    rows: Sequence[SourceBuild],
-    requests: list[PackageRequest],
-    stack: Stack,
-    beside: frozenset[str],
-) -> Iterator[Pick]:
-    valid = [row for row in rows if _holds(row, version, stack)]
+def _pick(asked: _Recipe, version: Version, release: Release | None, stack: Stack) -> Iterator[Pick]:
+    valid = [row for row in asked.rows if _holds(row, version, stack)]
     pythons = tuple(
         python
         for python in stack.pythons
@@ -73,12 +64,12 @@ def _pick(
     recipe = tuple(row for row in valid if not row.broken)
     if not pythons or not any(row.requires or row.git or row.components for row in recipe):
         return
-    extras = tuple(sorted({extra for request in requests for extra in request.extras}))
+    extras = tuple(sorted({extra for request in asked.requests for extra in request.extras}))
     needed = [Requirement(text) for row in recipe for text in row.requires]
     yield Pick(
-        name=name,
+        name=asked.name,
         package=PlannedPackage(
-            name=name,
+            name=asked.name,
             version=version,
             variant="",
             index="",
@@ -91,7 +82,7 @@ def _pick(
         version=version,
         pythons=pythons,
         row=release or recipe[0],
-        needs=tuple(need for need in needed if need.name in beside),
+        needs=tuple(need for need in needed if need.name in asked.family),
         builds=recipe,
     )
 
@@ -107,7 +98,7 @@ def _git(rows: Sequence[SourceBuild], version: Version) -> str:
 def _holds(row: SourceBuild, version: Version, stack: Stack) -> bool:
     """Whether a row is about this release, torch and CUDA."""
     return (
-        (version == NEWEST or row.versions.contains(version, prereleases=True))
+        (version == NEWEST or not row.versions or row.versions.contains(version, prereleases=True))
         and (stack.name != TORCH or row.torch.contains(stack.version, prereleases=True))
         and (stack.cuda is None or row.cuda.contains(str(stack.cuda)))
     )
@@ -115,14 +106,10 @@ def _holds(row: SourceBuild, version: Version, stack: Stack) -> bool:
 
 def allows(specifier: SpecifierSet, python: PythonVersion) -> bool:
     """Whether some patch release of a Python line is in a specifier."""
-    return not specifier or any(
-        specifier.contains(f"{python}.{patch}") for patch in (0, SMALLEST_PATCH)
-    )
+    return not specifier or any(specifier.contains(f"{python}.{patch}") for patch in (0, SMALLEST_PATCH))
 
 
-def phase(
-    pick: Pick, sms: Sequence[ComputeCapability], home: str, planned: frozenset[str]
-) -> Phase:
+def phase(pick: Pick, sms: Sequence[ComputeCapability], home: str, planned: frozenset[str]) -> Phase:
     """How a package is built: without isolation, after what it needs, with its variables set.
 
     Values of variables name the SM architectures by `{sms}` (`8.6;9.0`) or, for packages with code for a
@@ -142,10 +129,7 @@ def phase(
         builds=True,
         requires=tuple(
             dict.fromkeys(
-                text
-                for row in pick.builds
-                for text in row.requires
-                if Requirement(text).name not in planned
+                text for row in pick.builds for text in row.requires if Requirement(text).name not in planned
             )
         ),
         env=tuple(sorted(env.items())),

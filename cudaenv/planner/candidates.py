@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 
 from cudaenv.matrix.packages import Release
 from cudaenv.model.machine import Platform
@@ -11,8 +11,9 @@ from cudaenv.model.plan import How, PlannedPackage
 from cudaenv.model.spec import COMPILER, Provider
 from cudaenv.model.versions import PythonVersion
 from cudaenv.planner.building import can_be_built, components
+from cudaenv.planner.offers import admitting_pythons
 from cudaenv.planner.picks import Pick
-from cudaenv.planner.placing import Placement, admitting_pythons, place
+from cudaenv.planner.placing import Placement, place
 from cudaenv.planner.problem import TORCH, Problem
 from cudaenv.planner.stacks import Stack, stacks
 from cudaenv.planner.toolkits import Toolkit, toolkits
@@ -27,7 +28,7 @@ class Candidate:
     """
 
     stack: Stack
-    placement: Placement = Placement()
+    placement: Placement = field(default_factory=Placement)
     pythons: tuple[PythonVersion, ...] = ()
     toolkit: Toolkit | None = None
     lacks_toolkit: bool = False
@@ -73,15 +74,31 @@ class Candidate:
         return bool(self.built), self.stack.provider is Provider.CONDA
 
 
-def candidates(problem: Problem, platform: Platform) -> Iterator[Candidate]:
-    """All candidates for a platform, with nothing rejected yet."""
+def candidates(
+    problem: Problem, platform: Platform, is_of_use: Callable[[Candidate], bool]
+) -> Iterator[Candidate]:
+    """All candidates for a platform, with nothing rejected yet.
+
+    Packages and a toolkit are looked for where a stack is of use by itself: where the user's words exclude
+    it, or it runs on none of the machines, that says enough.
+    """
     for stack in stacks(problem, platform):
-        pythons = admitting_pythons(stack, problem.requests.get(TORCH, [])) or stack.pythons
+        pythons = admitting_pythons(stack, problem.requests.get(TORCH, []))
+        alone = Candidate(stack=stack, pythons=stack.pythons)
+        if not pythons or _is_excluded(stack, problem) or not is_of_use(alone):
+            yield alone
+            continue
         ready = place(problem, stack, pythons)
         yield from _with_toolkits(problem, stack, ready)
         building = frozenset(name for name in ready.missing if can_be_built(name, problem))
         if building and stack.cuda is not None:
             yield from _with_toolkits(problem, stack, place(problem, stack, pythons, building))
+
+
+def _is_excluded(stack: Stack, problem: Problem) -> bool:
+    """Whether the user's word on CUDA excludes a stack."""
+    cuda = problem.spec.cuda
+    return not cuda.allows(stack.cuda) if stack.cuda else cuda.specifier is not None
 
 
 def _with_toolkits(problem: Problem, stack: Stack, placement: Placement) -> Iterator[Candidate]:

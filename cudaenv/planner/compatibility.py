@@ -91,7 +91,7 @@ class Coded(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """The GPU code that a wheel carries; `cuda` is the release line that made it, None where it is not known."""
+    """The GPU code that a wheel carries; `cuda` is the release line that made it, if it is known."""
 
     cuda: CudaVersion | None
     sms: tuple[ComputeCapability, ...]
@@ -158,5 +158,4 @@ def reach(code: Code, gpu: Gpu, driver: DriverFacts, matrix: Matrix) -> Reach | 
 
 def is_newer_than_matrix(gpu: Gpu, matrix: Matrix) -> bool:
     """Whether a GPU's compute capability is beyond all that the matrix knows."""
-    newest = max(row.sm for row in matrix.tables.architectures)
-    return gpu.capability > newest
+    return gpu.capability > matrix.newest_architecture

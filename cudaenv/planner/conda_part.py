@@ -24,14 +24,15 @@ def conda_part(
     choice: Choice,
     packages: Sequence[PlannedPackage],
     toolkit: PlannedToolkit | None,
-    machines: Sequence[Machine],
-    has_pip: bool,
     problem: Problem,
+    *,
+    has_pip: bool,
 ) -> CondaPart | None:
     """What conda is asked for; None where the runtime does not come from it."""
     stack = choice.candidate.stack
     if stack.provider is not Provider.CONDA or stack.era is None:
         return None
+    machines = [kind.machine for kind in choice.kinds]
     specs = dict.fromkeys(_specs(choice, packages, toolkit, machines, problem))
     on_top = has_pip or any(package.how is not How.CONDA for package in packages)
     return CondaPart(
@@ -63,7 +64,8 @@ def _specs(
             yield f"{pin.package}{pin.versions}"
     yield from _cudnn_bound(stack, machines, problem.matrix)
     if toolkit is not None:
-        yield from toolkit.requirements  # beside a system toolkit these are build tools, with the names of PyPI
+        # Beside a system toolkit these are build tools, which conda has by the names of PyPI.
+        yield from toolkit.requirements
 
 
 def _is_sibling(package: PlannedPackage, problem: Problem) -> bool:
@@ -100,7 +102,8 @@ def _virtual_packages(
         yield "__win", "0"
     yield "__archspec", "1 aarch64" if stack.platform is Platform.LINUX_AARCH64 else "1 x86_64"
     if stack.cuda is not None:
-        yield "__cuda", str(min((_own(machine, problem) or stack.cuda for machine in machines), default=stack.cuda))
+        own = [_own(machine, problem) or stack.cuda for machine in machines]
+        yield "__cuda", str(min(own, default=stack.cuda))
 
 
 def _own(machine: Machine, problem: Problem) -> CudaVersion | None:

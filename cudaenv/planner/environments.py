@@ -16,8 +16,8 @@ from cudaenv.planner.building import components, phase
 from cudaenv.planner.compatibility import Code, Reach, reach
 from cudaenv.planner.conda_part import conda_part
 from cudaenv.planner.layers import layers
+from cudaenv.planner.offers import applies
 from cudaenv.planner.picks import Pick
-from cudaenv.planner.placing import applies
 from cudaenv.planner.problem import TORCH, Problem
 from cudaenv.planner.search import Choice, units
 from cudaenv.planner.stacks import Stack
@@ -84,7 +84,7 @@ def _environment(choice: Choice, name: str, problem: Problem) -> Environment:
         toolkit=toolkit,
         phases=tuple(_phases(choice, packages, toolkit)),
         env=tuple(_variables(toolkit, candidate.stack)),
-        conda=conda_part(choice, packages, toolkit, machines, bool(rest), problem),
+        conda=conda_part(choice, packages, toolkit, problem, has_pip=bool(rest)),
         rows=tuple((f"{row.table} {row.key}", row.digest) for row in _rows(choice, problem)),
     )
 
@@ -149,14 +149,14 @@ def _toolkit(choice: Choice, machines: Sequence[Machine], problem: Problem) -> P
         candidate.toolkit,
         candidate.stack,
         machines,
-        components(candidate.built),
-        choice.python,
         problem,
+        parts=components(candidate.built),
+        python=choice.python,
     )
 
 
 def _runs_in_devel(choice: Choice, problem: Problem) -> bool:
-    """Whether a container with the toolkit's image starts: NVIDIA_REQUIRE_CUDA compares with the driver's own.
+    """Whether a container of the toolkit's image starts: NVIDIA_REQUIRE_CUDA is held against the driver.
 
     https://docs.nvidia.com/datacenter/cloud-native/container-toolkit/latest/docker-specialized.html
     """

@@ -12,9 +12,9 @@ from cudaenv.model.spec import Provider
 from cudaenv.planner.candidates import Candidate
 from cudaenv.planner.compatibility import Code, sass_for
 from cudaenv.planner.environments import pins, served
+from cudaenv.planner.machine_rules import driver_text, listing
 from cudaenv.planner.picks import Pick
 from cudaenv.planner.problem import TORCH, Problem
-from cudaenv.planner.rules import driver_text, listing
 from cudaenv.planner.search import Choice, MachineKind
 from cudaenv.planner.toolkits import newest_gcc, tag
 
@@ -29,6 +29,7 @@ def decisions(choices: Sequence[Choice], problem: Problem) -> tuple[Decision, ..
         found.append(_several(choices))
     for choice in choices:
         found.append(_stack(choice, problem))
+        found += _sharing(choice, problem)
         found += [_package(choice, pick, problem) for pick in choice.candidate.picks]
         found += [_toolkit(choice, problem)] if problem.target.compiles or choice.candidate.toolkit else []
         found += _held_back(choice, problem)
@@ -50,7 +51,8 @@ def _provider(choices: Sequence[Choice], problem: Problem) -> Decision:
         return Decision(question="Where does CUDA come from?", answer="nowhere", because=(reason,))
     reasons = [Reason("target", target.why, target.origin)]
     if problem.spec.provider is not Provider.AUTO:
-        reasons = [Reason("provider", f'provider = "{problem.spec.provider}" asks for it', "provider of the spec")]
+        text = f'provider = "{problem.spec.provider}" asks for it'
+        reasons = [Reason("provider", text, "provider of the spec")]
     stacks = {choice.candidate.stack for choice in choices}
     eras = {stack.era for stack in stacks if stack.era}
     reasons += [Reason("conda-era", era.says, problem.matrix.cite(era)) for era in eras]
@@ -78,8 +80,8 @@ def _other_eras(choices: Sequence[Choice], problem: Problem) -> Iterator[Reason]
         if era.channels[0] not in used and "nvidia" in era.channels[1:]:
             yield Reason(
                 "conda-era",
-                f"the channel {era.channels[0]} would be for torch {era.torch} alone, and takes its CUDA from the "
-                f"channel nvidia, which mirrors of conda channels often lack",
+                f"the channel {era.channels[0]} would be for torch {era.torch} alone, and takes CUDA from "
+                f"the channel nvidia, which mirrors of conda channels often lack",
                 problem.matrix.cite(era),
             )
 
@@ -140,7 +142,10 @@ def _place_reasons(choice: Choice, problem: Problem) -> Iterator[Reason]:
         if stack.labelled:
             text = f"at {url} its version says `+{stack.variant}`, which no other build satisfies"
         yield Reason("index", text, matrix.cite(matrix.index(stack.index)))
-    elif stack.cuda is not None and stack.name == TORCH:
+    elif stack.name != TORCH:
+        text = f"NVIDIA's wheels have the runtime of CUDA {stack.cuda}, and nothing here needs torch"
+        yield Reason("default-index", text, matrix.cite(stack.row))
+    elif stack.cuda is not None:
         yield Reason(
             "default-index", f"PyPI itself carries the {stack.variant} build", matrix.cite(stack.row)
         )
@@ -196,10 +201,33 @@ def _by_building(choice: Choice) -> Iterator[Alternative]:
     if best is not None and chosen.picks:
         names = ", ".join(pick.name for pick in best.built)
         how = f"building {names} from source" if names else f"{best.provider} packages"
-        minutes = max((int(row.minutes) for pick in best.built for row in pick.builds if row.minutes), default=0)
+        measured = [int(row.minutes) for pick in best.built for row in pick.builds if row.minutes]
+        minutes = max(measured, default=0)
         takes = f", which was measured to take {minutes} minutes for one architecture" if minutes else ""
         text = f"it takes {how}{takes}; pin torch to have it"
         yield Alternative(best.stack.title, Reason("source-build", text, "the order of preference"))
+
+
+def _sharing(choice: Choice, problem: Problem) -> Iterator[Decision]:
+    """What machines that share an environment would have each for itself, where that is more."""
+    assessment = choice.assessment
+    if len(choice.kinds) < 2:
+        return
+    reasons = []
+    for kind in choice.kinds:
+        place = assessment.kinds.index(kind)
+        alone = [candidate for candidate, covered in assessment.coverage if place in covered]
+        best = min(alone, key=lambda candidate: assessment.rank(candidate, [kind]))
+        if best.stack.version > choice.candidate.stack.version:
+            name, _ = kind.members[0]
+            text = f"`{name}` alone would have {best.stack.title}"
+            reasons.append(Reason("sharing", text, problem.matrix.cite(best.stack.row)))
+    if reasons:
+        yield Decision(
+            question=f"What does it cost to share {choice.candidate.stack.title}?",
+            answer="a newer torch for some",
+            because=tuple(reasons),
+        )
 
 
 def _span(candidates: Sequence[Candidate]) -> str:
@@ -257,9 +285,8 @@ def _toolkit(choice: Choice, problem: Problem) -> Decision:
     question = f"Which toolkit for {stack.name} {stack.label}?"
     if toolkit is None:
         names = ", ".join(name for name in problem.requests if name != TORCH) or "what is planned"
-        reason = Reason(
-            "toolkit", f"{names} needs no nvcc: it compiles with a library that comes with it", problem.target.origin
-        )
+        text = f"{names} needs no nvcc: it compiles with a library that comes with it"
+        reason = Reason("toolkit", text, problem.target.origin)
         return Decision(question=question, answer="none", because=(reason,))
     reasons = [
         Reason(
@@ -279,9 +306,7 @@ def _toolkit(choice: Choice, problem: Problem) -> Decision:
             Reason("host-compiler", f"its nvcc accepts gcc up to {newest}", problem.matrix.cite(row))
         )
     if toolkit.image is not None:
-        reasons.append(
-            Reason("image", f"{tag(toolkit.image)} has both", problem.matrix.cite(toolkit.image))
-        )
+        reasons.append(Reason("image", f"{tag(toolkit.image)} has both", problem.matrix.cite(toolkit.image)))
     answer = {
         Provider.PIP: f"CUDA {toolkit.cuda} by wheels",
         Provider.CONDA: f"CUDA {toolkit.cuda} by conda",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from packaging.requirements import Requirement
@@ -11,14 +11,14 @@ from packaging.version import Version
 
 from cudaenv.matrix.matrix import Matrix
 from cudaenv.matrix.packages import Release, TorchBuild
-from cudaenv.matrix.places import CondaBuild
-from cudaenv.matrix.tables import DEFAULT_INDEX, Row
+from cudaenv.matrix.tables import DEFAULT_INDEX
 from cudaenv.model.machine import Platform
-from cudaenv.model.markers import marker_environment
-from cudaenv.model.plan import How, PlannedPackage
+from cudaenv.model.plan import PlannedPackage
 from cudaenv.model.spec import PackageRequest, Provider
 from cudaenv.model.versions import CudaBinding, PythonVersion
 from cudaenv.planner.building import build_picks
+from cudaenv.planner.conda_picks import conda_picks
+from cudaenv.planner.offers import admits, allows_torch, applies, rows_of
 from cudaenv.planner.picks import Pick
 from cudaenv.planner.problem import TORCH, Problem
 from cudaenv.planner.stacks import Stack, planned
@@ -37,31 +37,6 @@ class Placement:
     missing: tuple[str, ...] = ()
 
 
-def applies(request: PackageRequest, platform: Platform, pythons: Iterable[PythonVersion]) -> bool:
-    """Whether a request's environment marker holds on a platform for one of the Pythons."""
-    marker = request.marker
-    return marker is None or any(marker.evaluate(marker_environment(platform, python)) for python in pythons)
-
-
-def admits(request: PackageRequest, version: Version, variant: str) -> bool:
-    """Whether a request allows a release in a variant: a label, as in `==2.14.1+cu126`, asks for that one."""
-    if variant and any("+" in part.version for part in request.specifier):
-        version = Version(f"{version}+{variant}")
-    return request.specifier.contains(version, prereleases=True)
-
-
-def admitting_pythons(stack: Stack, requests: Iterable[PackageRequest]) -> tuple[PythonVersion, ...]:
-    """The Pythons of a stack for which no request excludes it: a request's marker may be about Python."""
-    against = [item for item in requests if not admits(item, stack.version, stack.variant)]
-    if not against:
-        return stack.pythons
-    return tuple(
-        python
-        for python in stack.pythons
-        if not any(applies(item, stack.platform, [python]) for item in against)
-    )
-
-
 @dataclass(frozen=True, slots=True)
 class _Search:
     """What stays the same while packages are placed beside one stack."""
@@ -71,14 +46,18 @@ class _Search:
     requests: Mapping[str, list[PackageRequest]]
     building: frozenset[str]
 
-    def picks(self, name: str, needs: tuple[Requirement, ...], pythons: tuple[PythonVersion, ...]) -> Iterator[Pick]:
+    def picks(
+        self, name: str, needs: tuple[Requirement, ...], pythons: tuple[PythonVersion, ...]
+    ) -> Iterator[Pick]:
         """What can be had of a package, the best first."""
         requests = self.requests.get(name, [])
         bounds = [need.specifier for need in needs if need.name == name]
         found = picks_of(name, requests, self.stack, pythons, self.problem)
         if name in self.building:
             found = build_picks(name, requests, self.stack, self.problem)
-        return (pick for pick in found if all(bound.contains(pick.version, prereleases=True) for bound in bounds))
+        return (
+            pick for pick in found if all(bound.contains(pick.version, prereleases=True) for bound in bounds)
+        )
 
 
 def place(
@@ -90,9 +69,7 @@ def place(
         for name, asked in problem.requests.items()
     }
     groups = tuple(
-        group
-        for group in problem.groups
-        if requests.get(group[0]) or not problem.requests.get(group[0])
+        group for group in problem.groups if requests.get(group[0]) or not problem.requests.get(group[0])
     )
     search = _Search(problem, stack, requests, building)
     found = _placed(search, groups, (), (), pythons)
@@ -142,14 +119,11 @@ def picks_of(
     problem: Problem,
 ) -> Iterator[Pick]:
     """The releases of a package that go with a stack without a build, the best first."""
-    extras = tuple(sorted({extra for request in requests for extra in request.extras}))
     if stack.provider is Provider.CONDA:
-        yield from _conda_picks(name, requests, stack, problem)
-        for pick in _wheel_picks(name, requests, stack, pythons, problem, extras):
-            if pick.is_free:
-                yield pick
+        yield from conda_picks(name, requests, stack, problem)
+        yield from (pick for pick in _wheel_picks(name, requests, stack, pythons, problem) if pick.is_free)
         return
-    found = list(_wheel_picks(name, requests, stack, pythons, problem, extras))
+    found = list(_wheel_picks(name, requests, stack, pythons, problem))
     # The newest, but of the same variant before another of the same CUDA major.
     yield from sorted(found, key=lambda pick: pick.package.variant not in {"", stack.variant})
 
@@ -160,9 +134,9 @@ def _wheel_picks(
     stack: Stack,
     pythons: tuple[PythonVersion, ...],
     problem: Problem,
-    extras: tuple[str, ...],
 ) -> Iterator[Pick]:
     matrix = problem.matrix
+    extras = tuple(sorted({extra for request in requests for extra in request.extras}))
     meaning = matrix.package_of(name)
     if meaning is None:
         return
@@ -188,16 +162,6 @@ def _wheel_picks(
             )
 
 
-def _rows(package: str, problem: Problem) -> list[Release]:
-    """The releases of a package, the newest first; sorted once."""
-    key = ("rows", package)
-    memory = problem.matrix.memory
-    if key not in memory:
-        memory[key] = sorted(problem.matrix.releases(package), key=_preference, reverse=True)
-    found: list[Release] = memory[key]
-    return found
-
-
 def _wheels_beside(package: str, stack: Stack, problem: Problem) -> list[Release]:
     """The releases with wheels for a platform that allow a torch, the newest first; found once.
 
@@ -211,7 +175,7 @@ def _wheels_beside(package: str, stack: Stack, problem: Problem) -> list[Release
         fitting = [
             placed
             for specifier, placed in rows
-            if not specifier or (torch is not None and _contains(specifier, torch, problem))
+            if not specifier or (torch is not None and allows_torch(specifier, torch, problem))
         ]
         memory[key] = [row for _, row in sorted((item for part in fitting for item in part), key=_first)]
     found: list[Release] = memory[key]
@@ -230,7 +194,7 @@ def _by_requirement(
     memory = problem.matrix.memory
     if key not in memory:
         found: dict[int, tuple[SpecifierSet, list[tuple[int, Release]]]] = {}
-        for place, row in enumerate(_rows(package, problem)):
+        for place, row in enumerate(rows_of(package, problem)):
             if "wheel" in row.files and platform in row.platforms:
                 found.setdefault(id(row.torch), (row.torch, []))[1].append((place, row))
         memory[key] = list(found.values())
@@ -238,37 +202,18 @@ def _by_requirement(
     return grouped
 
 
-def _preference(row: Release) -> tuple[object, ...]:
-    """Rises with the release; of one release the default index wins, then no CUDA, then the newest CUDA."""
-    cuda = [(binding.major, binding.minor or 0) for binding in row.cuda]
-    return row.version, row.index == DEFAULT_INDEX, not cuda, cuda
-
-
 def _suits(row: Release, stack: Stack, problem: Problem) -> bool:
     """Whether a release is for a stack's CUDA and C++ ABI."""
-    if row.abi and row.abi != stack.abi:
+    if (row.abi and row.abi != stack.abi) or (row.variant == "cpu" and stack.cuda is not None):
         return False
     if row.released_with is not None:
         return stack.name == TORCH
-    if row.variant == "cpu" and stack.cuda is not None:
-        return False
-    if not row.cuda:
-        return True
-    if stack.cuda is None:
-        return False
+    if not row.cuda or stack.cuda is None:
+        return not row.cuda
     lines = row.cuda_lines
     if len(lines) > 1 or (problem.matrix.is_flat(row.index) and lines):
         return stack.cuda in lines
     return stack.cuda.major in row.cuda_majors
-
-
-def _contains(specifier: SpecifierSet, version: Version, problem: Problem) -> bool:
-    # Equal specifiers of the tables are one object, and hashing one is slower than asking it.
-    key = (id(specifier), version)
-    memory = problem.matrix.memory
-    if key not in memory:
-        memory[key] = specifier.contains(version, prereleases=True)
-    return bool(memory[key])
 
 
 def _located(row: Release, stack: Stack, matrix: Matrix, extras: tuple[str, ...]) -> PlannedPackage | None:
@@ -320,55 +265,4 @@ def _sibling(release: Version, stack: Stack, matrix: Matrix) -> TorchBuild | Sta
             [-part for part in (other.cuda.major, other.cuda.minor)] if other.cuda else [],
         ),
         default=None,
-    )
-
-
-def _conda_picks(
-    name: str, requests: list[PackageRequest], stack: Stack, problem: Problem
-) -> Iterator[Pick]:
-    """The builds of a package in the stack's channels; of torch's siblings those that the solver finds."""
-    channels = stack.era.channels if stack.era else ()
-    rows = [
-        row
-        for row in problem.matrix.tables.conda_builds
-        if row.package == name
-        and row.channel in channels
-        and (stack.cuda is None) == (row.variant == "cpu")
-    ]
-    for row in sorted(rows, key=lambda row: row.version, reverse=True):
-        if (
-            row.platform is stack.platform
-            and row.variant == stack.variant
-            and (stack.name != TORCH or not row.torch or _contains(row.torch, stack.version, problem))
-            and all(admits(item, row.version, "") for item in requests)
-        ):
-            yield _conda_pick(name, row.version, row, stack, row.pythons or stack.pythons)
-    if rows:
-        return
-    for release in _rows(name, problem):
-        beside = release.released_with is not None and _contains(release.torch, stack.version, problem)
-        if beside and all(admits(item, release.version, "") for item in requests):
-            yield _conda_pick(name, release.version, release, stack, stack.pythons)
-
-
-def _conda_pick(
-    name: str, version: Version, row: Row, stack: Stack, pythons: tuple[PythonVersion, ...]
-) -> Pick:
-    known = isinstance(row, CondaBuild)
-    return Pick(
-        name=name,
-        package=PlannedPackage(
-            name=name,
-            version=version,
-            variant=stack.variant if known else "",
-            index="",
-            index_url="",
-            cuda_major=stack.cuda.major if stack.cuda and known else None,
-            how=How.CONDA,
-            channel=stack.channel,
-            build=row.build if isinstance(row, CondaBuild) else "",
-        ),
-        version=version,
-        pythons=pythons,
-        row=row,
     )

@@ -105,15 +105,16 @@ class Problem:
         return any(request.specifier.contains(row.version, prereleases=True) for row in rows)
 
     @cached_property
-    def _drivers(self) -> dict[tuple[object, ...], DriverFacts]:
+    def _drivers(self) -> dict[int, tuple[Machine, DriverFacts]]:
         return {}
 
     def driver(self, machine: Machine) -> DriverFacts:
         """What is known of a machine's driver."""
-        key = (machine.driver, machine.driver_api, machine.platform, machine.uses_windows_driver)
+        # By the object, which is kept: hashing a machine takes longer than what is looked up.
+        key = id(machine)
         if key not in self._drivers:
-            self._drivers[key] = DriverFacts.of(machine, self.matrix)
-        return self._drivers[key]
+            self._drivers[key] = (machine, DriverFacts.of(machine, self.matrix))
+        return self._drivers[key][1]
 
     def with_spec(self, spec: Spec) -> Problem:
         """The same question with another spec."""

@@ -107,15 +107,11 @@ def rank(candidate: Candidate, machines: Sequence[Machine], problem: Problem) ->
     return tuple(preference.value(candidate, machines, problem) for preference in PREFERENCES)
 
 
-def advantage(
-    better: Candidate, worse: Candidate, machines: Sequence[Machine], problem: Problem
-) -> str:
+def advantage(better: Candidate, worse: Candidate, machines: Sequence[Machine], problem: Problem) -> str:
     """The name of the first preference by which one candidate is before another."""
     if better.tier[0] != worse.tier[0]:
         return "nothing has to be built"
     if better.tier[1] != worse.tier[1]:
         return "wheels come before conda where both will do"
-    pairs = zip(
-        PREFERENCES, rank(better, machines, problem), rank(worse, machines, problem), strict=True
-    )
+    pairs = zip(PREFERENCES, rank(better, machines, problem), rank(worse, machines, problem), strict=True)
     return next((item.name for item, ours, theirs in pairs if ours != theirs), "equal")

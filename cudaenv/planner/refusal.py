@@ -124,7 +124,7 @@ def _nearest(assessment: Assessment, kind: MachineKind) -> list[tuple[Candidate,
     """The candidates with the fewest reasons against them on a machine, the best first."""
     rated = [(candidate, assessment.rejections(candidate, [kind])) for candidate in assessment.candidates]
     # What the user's own words exclude tells less than what stands against the rest.
-    allowed = [item for item in rated if not {reason.rule for reason in item[1]} & {"package-pin", "cuda"}]
+    allowed = [item for item in rated if not {reason.rule for reason in item[1]} & REPEATING_RULES]
     rated = allowed or rated
     fewest = min((len(reasons) for _, reasons in rated), default=0)
     near = [(candidate, reasons) for candidate, reasons in rated if len(reasons) == fewest]
@@ -164,7 +164,8 @@ def _newest_by_driver(
 def _in_a_line(solution: tuple[Choice, ...]) -> str:
     labels = sorted({_label(choice.candidate) for choice in solution})
     pythons = sorted({choice.python for choice in solution})
-    return f"{solution[0].candidate.stack.name} {' and '.join(labels)}, Python {' and '.join(map(str, pythons))}"
+    name = solution[0].candidate.stack.name
+    return f"{name} {' and '.join(labels)}, Python {' and '.join(map(str, pythons))}"
 
 
 def _label(candidate: Candidate) -> str:
@@ -183,7 +184,7 @@ def _package_changes(statement: Statement, problem: Problem) -> Iterator[tuple[s
     if statement.package != "torch":
         yield from _left_out(statement, problem)
         return
-    asked = [request for request in problem.spec.packages if request.name == "torch"]
+    asked = [item for item in problem.spec.packages if item.name == "torch" and not item.by]
     specifier = SpecifierSet(",".join(str(request.specifier) for request in asked))
     releases = sorted({build.version for build in problem.matrix.tables.torch})
     wanted = [index for index, release in enumerate(releases) if release in specifier]
@@ -274,6 +275,7 @@ _CHANGES: Mapping[str, Callable[[Statement, Problem], Iterator[tuple[str, Spec]]
     "glibc": _glibc_changes,
     "gpu": _gpu_changes,
     "provider": _left_out,
+    "bound": _left_out,
     "variant": _left_out,
 }
 """For each subject of a statement its changes, the smallest first."""

@@ -10,8 +10,8 @@ from cudaenv.model.plan import How, Level, Remark
 from cudaenv.model.spec import Provider
 from cudaenv.planner.compatibility import is_newer_than_matrix
 from cudaenv.planner.environments import driver_need
+from cudaenv.planner.machine_rules import driver_text, listing
 from cudaenv.planner.problem import Problem
-from cudaenv.planner.rules import driver_text, listing
 from cudaenv.planner.search import UNKNOWN_MACHINE, Choice, MachineKind
 from cudaenv.planner.toolkits import newest_gcc
 
@@ -135,8 +135,8 @@ def _gpu_remarks(choice: Choice, kind: MachineKind, problem: Problem) -> Iterato
         architecture = matrix.architecture(gpu.capability)
         if architecture is not None and architecture.last is not None:
             text = (
-                f"CUDA {architecture.last} is the last that compiles for {gpu.label} in `{name}`: builds of torch "
-                f"for newer CUDA leave it out"
+                f"CUDA {architecture.last} is the last that compiles for {gpu.label} in `{name}`: "
+                f"builds of torch for newer CUDA leave it out"
             )
             yield Remark("gpu-near-its-end", text, matrix.cite(architecture))
         if is_newer_than_matrix(gpu, matrix):
@@ -179,14 +179,16 @@ def _toolkit_remarks(choice: Choice, problem: Problem) -> Iterator[Remark]:
     newest = newest_gcc(stack, matrix)
     for kind in choice.kinds:
         gcc = kind.machine.gcc
-        if gcc is not None and newest is not None and gcc.value > newest and toolkit.provider is not Provider.CONDA:
+        is_used = gcc is not None and toolkit.provider is not Provider.CONDA
+        if is_used and gcc is not None and newest is not None and gcc.value > newest:
             text = (
-                f"gcc {gcc.value} of `{kind.machine.name}` is newer than {newest}, the newest that nvcc of CUDA "
-                f"{toolkit.cuda} accepts: a g++ that it accepts has to be installed beside it"
+                f"gcc {gcc.value} of `{kind.machine.name}` is newer than {newest}, the newest that nvcc of "
+                f"CUDA {toolkit.cuda} accepts: a g++ that it accepts has to be installed beside it"
             )
             yield Remark("gcc-too-new", text, matrix.cite(toolkit.rows[0]))
     if toolkit.image is not None and toolkit.image.note:
-        text = f"image {toolkit.image.image}:{toolkit.image.release} ({toolkit.image.os}): {toolkit.image.note}"
+        image = toolkit.image
+        text = f"image {image.image}:{image.release} ({image.os}): {image.note}"
         yield Remark("image-may-go", text, matrix.cite(toolkit.image))
 
 
@@ -204,7 +206,7 @@ def _unknown_builds(choice: Choice, problem: Problem) -> Iterator[Remark]:
             yield Remark("not-pinned", text, problem.matrix.cite(pick.row))
         if pick.package.channel and not pick.package.build and isinstance(pick.row, Release):
             text = (
-                f"builds of {pick.name} in the channel {pick.package.channel} are not in the matrix: the solver "
-                f"takes the one for this torch"
+                f"builds of {pick.name} in the channel {pick.package.channel} are not in the matrix: "
+                f"the solver takes the one for this torch"
             )
             yield Remark("unverified", text, problem.matrix.cite(pick.row))

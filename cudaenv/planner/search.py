@@ -100,7 +100,10 @@ class Assessment:
     @cached_property
     def candidates(self) -> tuple[Candidate, ...]:
         """Every candidate, the ones that the spec excludes among them."""
-        return tuple(candidates(self.problem, self.platform))
+        return tuple(candidates(self.problem, self.platform, self._runs_somewhere))
+
+    def _runs_somewhere(self, candidate: Candidate) -> bool:
+        return any(runs_on(candidate, kind.machine, self.problem) for kind in self.kinds)
 
     @cached_property
     def possible(self) -> tuple[Covering, ...]:
@@ -113,9 +116,7 @@ class Assessment:
 
     def _covered(self, candidate: Candidate) -> frozenset[int]:
         return frozenset(
-            index
-            for index, kind in enumerate(self.kinds)
-            if runs_on(candidate, kind.machine, self.problem)
+            index for index, kind in enumerate(self.kinds) if runs_on(candidate, kind.machine, self.problem)
         )
 
     @cached_property
@@ -199,9 +200,7 @@ def solve(problem: Problem) -> tuple[Choice, ...] | None:
 def variants(problem: Problem) -> list[Problem]:
     """The problem once for each CUDA that is asked for; as it is where one is."""
     spec = problem.spec
-    return [
-        problem.with_spec(replace(spec, cuda=cuda, variants=())) for cuda in spec.variants
-    ] or [problem]
+    return [problem.with_spec(replace(spec, cuda=cuda, variants=())) for cuda in spec.variants] or [problem]
 
 
 def is_plannable(problem: Problem) -> bool:

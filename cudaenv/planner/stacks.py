@@ -210,7 +210,8 @@ def _conda_builds(problem: Problem, platform: Platform) -> Iterator[Stack]:
         if build.package != "pytorch" or build.platform is not platform:
             continue
         era = era_of(build, matrix)
-        if cuda is None or era is None or not build.sms:
+        pythons = build.pythons or _pythons_of(build.version, every, matrix)
+        if cuda is None or era is None or not build.sms or not pythons:
             continue
         yield Stack(
             row=build,
@@ -220,7 +221,7 @@ def _conda_builds(problem: Problem, platform: Platform) -> Iterator[Stack]:
             platform=platform,
             provider=Provider.CONDA,
             cuda=cuda,
-            pythons=build.pythons or _pythons_of(build.version, every, matrix),
+            pythons=pythons,
             sms=build.sms,
             ptx=build.ptx,
             glibc=build.glibc,
@@ -236,7 +237,9 @@ def _pattern(build: CondaBuild, cuda: CudaVersion) -> str:
     return f"*cuda{cuda}*" if build.channel == "pytorch" else f"cuda{cuda.major}{cuda.minor}*"
 
 
-def _pythons_of(version: Version, every: Iterable[PythonVersion], matrix: Matrix) -> tuple[PythonVersion, ...]:
+def _pythons_of(
+    version: Version, every: Iterable[PythonVersion], matrix: Matrix
+) -> tuple[PythonVersion, ...]:
     """Where the Pythons of a conda build are not known, those of torch's wheels of the release."""
     known = {python for build in matrix.tables.torch if build.version == version for python in build.pythons}
     return tuple(python for python in every if python in known)
@@ -284,6 +287,4 @@ def _bare_conda(problem: Problem, platform: Platform) -> Iterator[Stack]:
             None,
         )
         if era is not None and matrix.has_line(cuda):
-            yield replace(
-                _bare(row, cuda, platform, pythons, Provider.CONDA), era=era, channel=row.channel
-            )
+            yield replace(_bare(row, cuda, platform, pythons, Provider.CONDA), era=era, channel=row.channel)

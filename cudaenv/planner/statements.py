@@ -13,8 +13,8 @@ from cudaenv.model.spec import CudaRequest, PackageRequest, Provider, Spec
 class Statement:
     """Something the user said: its text, what it is about, and the spec without it.
 
-    `subject` is `package`, `python`, `cuda`, `provider`, `driver`, `gpu` or `glibc`; `machine` is the
-    name of the machine it is about.
+    `subject` is `package`, `bound`, `python`, `cuda`, `variant`, `provider`, `driver`, `gpu` or `glibc`;
+    `machine` is the name of the machine it is about.
     """
 
     text: str
@@ -27,10 +27,13 @@ class Statement:
 def statements(spec: Spec, known: frozenset[str]) -> Iterator[Statement]:
     """All statements that can stand in the way of a plan; `known` are the packages the matrix knows."""
     for request in spec.packages:
-        if request.name in known and (request.specifier or request.name != "torch"):
-            yield Statement(
-                f"`{request.requirement}`", "package", _without_package(request), package=request.name
-            )
+        if request.name not in known or not (request.specifier or request.name != "torch"):
+            continue
+        text = f"`{request.requirement}`"
+        if request.by:
+            yield Statement(f"{text}, which {request.by} requires", "bound", _without_package(request))
+        else:
+            yield Statement(text, "package", _without_package(request), package=request.name)
     if spec.python is not None:
         yield Statement(f"python `{spec.python.text}`", "python", lambda other: replace(other, python=None))
     if not spec.cuda.is_any:

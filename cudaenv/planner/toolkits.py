@@ -12,6 +12,7 @@ from cudaenv.model.machine import Machine, Platform
 from cudaenv.model.plan import HostCompiler, PlannedToolkit
 from cudaenv.model.spec import COMPILER, Provider
 from cudaenv.model.versions import ComputeCapability, CudaVersion, PythonVersion
+from cudaenv.planner.compatibility import Code, sass_for
 from cudaenv.planner.problem import TORCH, Problem
 from cudaenv.planner.stacks import Stack
 
@@ -87,7 +88,8 @@ def _conda(stack: Stack, problem: Problem) -> Toolkit | None:
             and row.channel == stack.era.channels[0]
             and stack.era.toolkit
         ):
-            return Toolkit(provider=Provider.CONDA, cuda=CudaVersion.from_variant(row.variant), rows=(row, stack.era))
+            cuda = CudaVersion.from_variant(row.variant)
+            return Toolkit(provider=Provider.CONDA, cuda=cuda, rows=(row, stack.era))
     return _label(stack, matrix)
 
 
@@ -114,7 +116,7 @@ def image_of(stack: Stack, problem: Problem) -> Image | None:
         and _system_suits(system, stack, problem.matrix)
     ]
     # The systems stand in the order in which they are preferred.
-    return found and min(found, key=lambda item: problem.matrix.tables.systems.index(item[0]))[1] or None
+    return (found and min(found, key=lambda item: problem.matrix.tables.systems.index(item[0]))[1]) or None
 
 
 def _system_suits(system: System, stack: Stack, matrix: Matrix) -> bool:
@@ -146,30 +148,32 @@ def architectures(
     known = row.sms if row is not None else ()
     if not gpus:
         return tuple(sm for sm in (stack.sms or known) if not known or sm in known)
-    found = {sm for gpu in gpus for sm in [nearest(gpu, known)] if sm is not None}
+    found = {sm for gpu in gpus for sm in [nearest(gpu, known, matrix)] if sm is not None}
     return tuple(sorted(found))
 
 
 def nearest(
-    gpu: ComputeCapability, known: Sequence[ComputeCapability]
+    gpu: ComputeCapability, known: Sequence[ComputeCapability], matrix: Matrix
 ) -> ComputeCapability | None:
-    """The newest architecture whose code runs on a GPU among those that a compiler knows."""
-    return max((sm for sm in known if sm.major == gpu.major and sm.minor <= gpu.minor), default=None)
+    """The newest architecture whose code runs on a GPU among those that a compiler knows: see `sass_for`."""
+    return sass_for(Code(None, tuple(known), ()), gpu, matrix)
 
 
 def planned_toolkit(
     toolkit: Toolkit,
     stack: Stack,
     machines: Sequence[Machine],
+    problem: Problem,
+    *,
     parts: frozenset[str],
     python: PythonVersion,
-    problem: Problem,
 ) -> PlannedToolkit:
     """A toolkit written out: what to ask for, where it is, what it compiles with and for."""
     matrix = problem.matrix
-    components = tuple(
-        name for name in problem.target.components if name != "runtime"
-    ) or (COMPILER, "headers")
+    components = tuple(name for name in problem.target.components if name != "runtime") or (
+        COMPILER,
+        "headers",
+    )
     return PlannedToolkit(
         provider=str(toolkit.provider),
         cuda=toolkit.cuda,
@@ -231,7 +235,7 @@ def _host_compiler(
     newest = newest_gcc(stack, matrix)
     if toolkit.provider is Provider.CONDA:
         return HostCompiler(kind="gcc", newest=str(newest or ""), package="cxx-compiler")
-    # torch has a check of its own (CUDA_GCC_VERSIONS in torch/utils/cpp_extension.py): what passes both is safe.
+    # torch has a check of its own (CUDA_GCC_VERSIONS of torch.utils.cpp_extension): what passes both is safe.
     safest = int(row.torch_gcc) if row and row.torch_gcc and stack.name == TORCH else newest
     there = [machine.gcc.value for machine in machines if machine.gcc]
     usable = [gcc for gcc in there if safest is None or gcc <= safest]

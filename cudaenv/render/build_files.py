@@ -1,4 +1,4 @@
-"""Files of environments in which something is compiled: the phases of building, and an image that can do it."""
+"""Files of environments in which something is compiled: the phases of building, and an image for it."""
 
 from __future__ import annotations
 
@@ -45,7 +45,8 @@ class BuildsView:
 class BuildImageView:
     """What a Dockerfile with a compiler is filled with.
 
-    `base_image` is empty where it runs in the image that it is built in; `uv_python` where that has the Python.
+    `base_image` is empty where it runs in the image that it is built in, `uv_python` where that has the
+    Python.
     """
 
     notes: list[str]
@@ -64,8 +65,8 @@ def builds_view(plan: Plan, environment: Environment) -> BuildsView:
     requirements = environment_file(plan, environment, "requirements.txt")
     notes = [
         *wrapped(
-            f"Built from source after {requirements} is installed, for building needs torch. Each on its own, "
-            "with the variables that stand above it:",
+            f"Built from source after {requirements} is installed, for building needs torch. Each on its "
+            "own, with the variables that stand above it:",
             width=COMMENT_WIDTH,
         ),
         f"  pip install --no-build-isolation --no-deps -r {name}",

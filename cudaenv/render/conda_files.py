@@ -54,7 +54,7 @@ def _installing(plan: Plan, environment: Environment, part: CondaPart) -> Iterat
     cuda = dict(part.virtual_packages).get("__cuda", "")
     yield "The order of the channels counts; the build strings make a CPU build impossible."
     yield f"  conda env create -f {name}"
-    yield f"Where there is no GPU (CI, docker build, a GPU-less login node): CONDA_OVERRIDE_CUDA={cuda} before it."
+    yield f"Where there is no GPU (CI, docker build, a GPU-less node): CONDA_OVERRIDE_CUDA={cuda} before it."
     yield "Locking takes the machines from the other file, not from the machine that locks:"
     yield f"  conda-lock lock -f {name} --virtual-package-spec {virtual}"
     if environment.env:
@@ -72,12 +72,11 @@ def virtual_view(environment: Environment) -> VirtualView:
     """What a solver takes for granted of the machines."""
     part = _part(environment)
     notes = wrapped(
-        "What the solver assumes of the machines. Without it conda-lock assumes CUDA 11.4, and takes CPU builds.",
+        "What the solver assumes of the machines. Without it conda-lock assumes CUDA 11.4, and takes CPU "
+        "builds.",
         width=COMMENT_WIDTH,
     )
-    return VirtualView(
-        notes=notes, platform=str(environment.platform), packages=list(part.virtual_packages)
-    )
+    return VirtualView(notes=notes, platform=str(environment.platform), packages=list(part.virtual_packages))
 
 
 def _part(environment: Environment) -> CondaPart:

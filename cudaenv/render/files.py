@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Final
 from cudaenv import __version__
 from cudaenv.model.machine import Platform
 from cudaenv.model.plan import Environment, Plan, PlannedPackage
+from cudaenv.render.build_files import BuildImageView, BuildsView, build_image_view, builds_view
+from cudaenv.render.conda_files import EnvironmentView, VirtualView, environment_view, virtual_view
 from cudaenv.render.plan_text import (
     concerns,
     driver_floor,
@@ -23,8 +25,6 @@ from cudaenv.render.plan_text import (
     short_remarks,
     wrapped,
 )
-from cudaenv.render.build_files import BuildImageView, BuildsView, build_image_view, builds_view
-from cudaenv.render.conda_files import EnvironmentView, VirtualView, environment_view, virtual_view
 from cudaenv.render.uv_snippet import SnippetView, uv_snippet
 from cudaenv.render.values import (
     IMAGE,
@@ -115,8 +115,6 @@ def _engine(templates: Mapping[str, str]) -> jinja2.Environment:
     return engine
 
 
-
-
 # --- requirements.txt
 
 
@@ -175,8 +173,7 @@ def _notes(plan: Plan, environment: Environment) -> Iterator[str]:
 def _title(environment: Environment) -> str:
     python = checked(PYTHON, str(environment.python), "a Python version")
     return (
-        f"{environment.title} on Python {python} for {machines_text(environment)} "
-        f"({environment.platform})."
+        f"{environment.title} on Python {python} for {machines_text(environment)} ({environment.platform})."
     )
 
 
@@ -200,12 +197,14 @@ def _installing(plan: Plan, environment: Environment) -> Iterator[str]:
     yield f"  uv pip sync {pylock}"
     target = environment.python
     yield f"On a machine without network: fetch with `pip download --no-deps -r {lock} -d wheelhouse"
-    yield f"  --only-binary :all: --python-version {target}{_pip_platform(environment)}` where there is one, then"
+    options = f"--only-binary :all: --python-version {target}{_pip_platform(environment)}"
+    yield f"  {options}` where there is one, then"
     yield f"  `pip install --no-index --find-links wheelhouse -r {requirements}` where there is none."
     if environment.toolkit is not None and environment.conda is None:
         yield from _compiling(environment)
     if environment.built:
-        yield f"Then, in this order and with what it says: {environment_file(plan, environment, 'requirements.build.txt')}"
+        builds = environment_file(plan, environment, "requirements.build.txt")
+        yield f"Then, in this order and with what it says: {builds}"
     apart = [package for package in environment.wheels if package.index_url]
     if not apart:
         yield from _lines(
@@ -227,7 +226,7 @@ def _compiling(environment: Environment) -> Iterator[str]:
     compiler = toolkit.host_compiler if toolkit else None
     if compiler is not None:
         newest = f", {compiler.newest} at most" if compiler.newest else ""
-        yield f"For compiling: {compiler.package} as host compiler ({compiler.kind}{newest}), and these variables:"
+        yield f"For compiling: {compiler.package} as host compiler ({compiler.kind}{newest}), and:"
     yield from (f"  {name}={value}" for name, value in environment.env)
 
 
@@ -278,6 +277,12 @@ def _container_notes(environment: Environment, name: str) -> Iterator[str]:
 
 
 View = (
-    _RequirementsView | _DockerfileView | SnippetView | EnvironmentView | VirtualView | BuildsView | BuildImageView
+    _RequirementsView
+    | _DockerfileView
+    | SnippetView
+    | EnvironmentView
+    | VirtualView
+    | BuildsView
+    | BuildImageView
 )
 """What a template is filled with."""

@@ -43,6 +43,19 @@ def plan_lines(plan: Plan, *, explain: bool) -> list[str]:
     return _joined(blocks)
 
 
+def why_not_lines(asked: str, plan: Plan, other: Plan, reason: str) -> list[str]:
+    """Return why a plan is not the one that has what is asked for."""
+    if other.refusal is not None:
+        return [f"Why not {asked}?", "", *_refusal_lines(other.refusal, explain=True)]
+    lines = [*wrapped(f"Why not {asked}? It can be planned:")]
+    lines += [line for item in other.environments for line in _items([plan_summary(item)])]
+    if plan.refusal is None:
+        lines += ["Planned instead:"]
+        lines += [line for item in plan.environments for line in _items([plan_summary(item)])]
+        lines += wrapped(f"What decides: {reason}")
+    return lines
+
+
 def plan_summary(environment: Environment) -> str:
     """Return an environment in one line."""
     cuda = f"CUDA {environment.cuda}" if environment.cuda else "no CUDA"

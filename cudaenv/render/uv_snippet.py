@@ -72,12 +72,13 @@ def _dependency(text: str, environment: Environment, marker: str) -> str:
     package = next((item for item in environment.wheels if item.requirement == text and " @ " in text), None)
     if package is not None:
         return package_text(package) + (f" ; {marker}" if marker else "")
-    is_cpu = any(item.requirement == text and item.variant == CPU and item.index for item in environment.wheels)
+    labelled = [item for item in environment.wheels if item.variant == CPU and item.index]
+    is_cpu = text in {item.requirement for item in labelled}
     return requirement_text(text.replace(f"+{CPU}", "") if is_cpu else text, marker)
 
 
 CPU = "cpu"
-"""The variant whose label is left out: its explicit index has no other, and wheels for macOS have no label."""
+"""The variant whose label is left out: its explicit index has no other, and macOS wheels have no label."""
 
 
 def _marker(plan: Plan, environment: Environment) -> str:

@@ -148,6 +148,31 @@ def _address(text: str) -> str:
     return f" ({found[1]})" if found else ""
 
 
+def build_package(
+    requirement: str, prefix: Path, environ: Mapping[str, str], variables: Mapping[str, str]
+) -> None:
+    """Build one locked source distribution in an environment that has what it needs, and install it there.
+
+    `requirement` names it by URL with its hash. Without build isolation, so that it finds torch; with
+    `variables` set. ToolError with the end of the compiler's output where it fails.
+    """
+    with tempfile.TemporaryDirectory(prefix="cudaenv-") as folder:
+        place = Path(folder)
+        (place / "uv.toml").write_text("", encoding="utf-8")
+        (place / "requirements.txt").write_text(requirement, encoding="utf-8")
+        path = os.pathsep.join([str(prefix / "bin"), environ.get("PATH", os.defpath)])
+        env = uv_environment(environ, place / "uv.toml") | {"PATH": path, "VIRTUAL_ENV": str(prefix)}
+        arguments = [find_uv(), "pip", "install", "--no-build-isolation", "--no-deps", "--require-hashes"]
+        arguments += ["--python", str(prefix), "-r", str(place / "requirements.txt")]
+        done = run(arguments, env=env | dict(variables), cwd=place, timeout_s=BUILDING_S)
+        if done.status != 0:
+            raise failure(f"build {requirement.split(' @ ', maxsplit=1)[0]}", done)
+
+
+BUILDING_S = 6 * 3600
+"""How long a build may take; the longest that users tell of are hours on few processors."""
+
+
 def sync_environment(
     pylock: str,
     prefix: Path,

@@ -44,6 +44,7 @@ def check_project(project: Project) -> LockDocument:
         spec,
         machines_from=machines_from,
         brought_in=document.brought_in,
+        bounds=document.bounds,
         solver=document.solver,
         files={},
     )

@@ -111,7 +111,7 @@ def _python(spec: Spec, plan: Plan, project: Project) -> tuple[PythonVersion, st
 
 
 def _torches(plan: Plan) -> list[str]:
-    return [str(environment.torch.version) for environment in plan.environments]
+    return [environment.label for environment in plan.environments]
 
 
 def _text(

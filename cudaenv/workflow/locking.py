@@ -23,8 +23,18 @@ from cudaenv.planner.plan import make_plan
 from cudaenv.render.plan_text import plan_summary
 from cudaenv.system.uv import compile_pylock, find_uv, uv_version
 from cudaenv.workflow.parallel import AT_ONCE
-from cudaenv.workflow.planning import Refused, plan_project, read_lock, rendered, with_brought_in
+from cudaenv.workflow.planning import (
+    Refused,
+    plan_project,
+    read_lock,
+    rendered,
+    with_bounds,
+    with_brought_in,
+)
 from cudaenv.workflow.project import Project
+
+MOST_ROUNDS = 3
+"""How often a plan is made again for bounds that the resolver ran into."""
 
 VERIFYING = "cudaenv.workflow.verifying"
 
@@ -47,25 +57,39 @@ def lock_project(project: Project, *, upgrade: bool = False) -> Locked:
     document = None if upgrade else read_lock(project)
     if document is not None and document.spec.get("packages") != spec_json(project.spec)["packages"]:
         # Whether the packages still bring them in shows when they are resolved.
-        document = replace(document, brought_in=())
+        document = replace(document, brought_in=(), bounds=())
     plan, spec, machines_from = plan_project(project, document)
     mirrors = Mirrors.of(project.matrix.tables.indexes, spec.indexes)
     brought_in = document.brought_in if document else ()
-    # Each round more than the first places at least one further member of torch's family.
-    for _ in project.matrix.family:
+    bounds = document.bounds if document else ()
+    # Each round more than the first places a further member of torch's family or heeds a further bound.
+    for _ in range(len(project.matrix.family) + MOST_ROUNDS):
         if plan.refusal is not None:
             break
         existing = {} if upgrade else _existing(project, plan, document)
-        locked, files, solver = _resolve(project, plan, spec, mirrors, existing)
+        try:
+            locked, files, solver = _resolve(project, plan, spec, mirrors, existing)
+        except NoPlanError:
+            new = _new_bounds(project, plan, mirrors, bounds)
+            if not new:
+                raise
+            bounds = (*bounds, *new)
+            spec = with_bounds(spec, new)
+            plan = make_plan(spec, project.matrix)
+            continue
         more = _family_members(plan, locked, project.matrix.family)
         if not more:
             from cudaenv.workflow import verifying
+            from cudaenv.workflow.sources import build_locks
 
+            builds = build_locks(project, plan, mirrors)
+            files |= {name: stamped(text) for name, text in builds.items()}
             document = make_document(
                 plan,
                 spec,
                 machines_from=machines_from,
                 brought_in=brought_in,
+                bounds=bounds,
                 solver=solver,
                 files=files,
             )
@@ -80,6 +104,19 @@ def lock_project(project: Project, *, upgrade: bool = False) -> Locked:
     raise Refused(plan)
 
 
+def _new_bounds(project: Project, plan: Plan, mirrors: Mirrors, known: Sequence[str]) -> tuple[str, ...]:
+    """What the user's other packages require of planned ones and is not heeded yet; each is said."""
+    from cudaenv.workflow.bounds import torch_bounds
+
+    if len(known) >= MOST_ROUNDS:
+        return ()
+    new = tuple(text for text in torch_bounds(project, plan, mirrors) if text not in known)
+    for text in new:
+        by, _, requirement = text.partition(": ")
+        project.talk(f"planning again: {by} requires {requirement}")
+    return new
+
+
 def _resolve(
     project: Project, plan: Plan, spec: Spec, mirrors: Mirrors, existing: Mapping[str, str]
 ) -> tuple[tuple[LockedEnvironment, ...], dict[str, str], dict[str, str]]:
@@ -87,10 +124,11 @@ def _resolve(
 
     While the resolver waits for the network, this process renders and imports what comes next.
     """
+    _about_conda(project, plan)
     find_uv()
     with ThreadPoolExecutor(AT_ONCE) as pool:
         pending = []
-        for environment in plan.environments:
+        for environment in plan.resolved:
             project.talk(f"resolving {plan_summary(environment)}")
             pending.append(
                 pool.submit(
@@ -106,13 +144,34 @@ def _resolve(
         try:
             locked = tuple(
                 canonical_pylock(future.result(), environment, mirrors)
-                for environment, future in zip(plan.environments, pending, strict=True)
+                for environment, future in zip(plan.resolved, pending, strict=True)
             )
         except NoPlanError:
             # uv takes an index that wants credentials for one that lacks the package.
             verifying.ask_indexes(project, plan, mirrors)
             raise
     return locked, {**files, **_lock_files(plan, locked)}, {"uv": version.result()}
+
+
+def _about_conda(project: Project, plan: Plan) -> None:
+    """Say what of conda environments is not locked here; SpecError for wheels on top of conda packages.
+
+    Resolved without knowing conda's packages, wheels would bring a second torch and a second CUDA.
+    """
+    for environment in plan.environments:
+        if environment.conda is None:
+            continue
+        name = plan.file_name(environment, "environment.yml")
+        virtual = plan.file_name(environment, "virtual-packages.yml")
+        command = f"conda-lock lock -f {name} --virtual-package-spec {virtual}"
+        if environment.asked:
+            raise SpecError(
+                f"`{environment.name}` has wheels on top of conda packages, which cannot be locked yet",
+                list(environment.asked),
+                hint="Render it, lock conda's part with `conda-lock`, and install the wheels into it; "
+                'or take provider = "pip"',
+            )
+        project.talk(f"{environment.name}: conda's packages are not in this lock; `{command}` locks them")
 
 
 def _existing(project: Project, plan: Plan, document: LockDocument | None) -> dict[str, str]:
@@ -122,7 +181,7 @@ def _existing(project: Project, plan: Plan, document: LockDocument | None) -> di
     """
     locked = sorted(name for name in document.files if name.startswith("pylock.")) if document else []
     found = {}
-    for environment in plan.environments:
+    for environment in plan.resolved:
         for name in (
             plan.file_name(environment, "pylock.toml"),
             file_name("pylock.toml", environment.name),
@@ -153,7 +212,7 @@ def _family_members(
     """Packages of torch's family in a lock that the plan did not place."""
     found = {
         wheel.name
-        for environment, lock in zip(plan.environments, locked, strict=True)
+        for environment, lock in zip(plan.resolved, locked, strict=True)
         for wheel in lock.wheels
         if wheel.name in family - {package.name for package in environment.packages}
     }
@@ -162,7 +221,7 @@ def _family_members(
 
 def _lock_files(plan: Plan, locked: Sequence[LockedEnvironment]) -> dict[str, str]:
     files = {}
-    for environment, lock in zip(plan.environments, locked, strict=True):
+    for environment, lock in zip(plan.resolved, locked, strict=True):
         files[plan.file_name(environment, "pylock.toml")] = stamped(lock.text)
         files[plan.file_name(environment, "requirements.lock")] = stamped(
             requirements_lock(lock, environment)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from cudaenv.errors import NoPlanError, SpecError
 from cudaenv.lock.document import NAME, LockDocument, read_document
@@ -12,6 +13,8 @@ from cudaenv.model.spec import Spec
 from cudaenv.model.spec_reader import parse_package
 from cudaenv.model.stamp import is_untouched, stamped
 from cudaenv.planner.plan import make_plan
+from cudaenv.planner.why_not import Answer
+from cudaenv.planner.why_not import why_not as planner_why_not
 from cudaenv.system.files import write_together
 from cudaenv.workflow.project import (
     PYPROJECT,
@@ -55,8 +58,17 @@ def plan_project(project: Project, document: LockDocument | None = None) -> tupl
     if document is not None and machines_from == RECORDED:
         machines_from = document.machines_from
     if document is not None:
-        spec = with_brought_in(spec, document.brought_in)
+        spec = with_bounds(with_brought_in(spec, document.brought_in), document.bounds)
     return make_plan(spec, project.matrix), spec, machines_from
+
+
+def why_not(project: Project, asked: Mapping[str, Any]) -> tuple[Plan, Answer]:
+    """The plan, and why it is not the one that has what is asked for, given as keys of a spec."""
+    plan, spec, _ = plan_project(project)
+    packages = {**project.options.get("packages", {}), **asked.get("packages", {})}
+    options = {**project.options, **asked, **({"packages": packages} if packages else {})}
+    other = replace(project.changed(options=options, draft=project.draft).spec, machines=spec.machines)
+    return plan, planner_why_not(spec, other, project.matrix)
 
 
 def with_brought_in(spec: Spec, names: Sequence[str]) -> Spec:
@@ -69,6 +81,15 @@ def with_brought_in(spec: Spec, names: Sequence[str]) -> Spec:
             *(parse_package(name, "a dependency of your packages") for name in missing),
         ),
     )
+
+
+def with_bounds(spec: Spec, bounds: Sequence[str]) -> Spec:
+    """What other packages require of planned ones, `NAME VERSION: REQUIREMENT` each, is asked for too."""
+    found = []
+    for text in bounds:
+        by, _, requirement = text.partition(": ")
+        found.append(replace(parse_package(requirement, f"{by} requires it"), by=by))
+    return replace(spec, packages=(*spec.packages, *found))
 
 
 def rendered(project: Project, plan: Plan, spec: Spec) -> dict[str, str]:

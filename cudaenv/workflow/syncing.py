@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from cudaenv.errors import DriftError, NoPlanError, SpecError, ToolError
@@ -18,9 +20,10 @@ from cudaenv.model.machine import Machine
 from cudaenv.model.plan import file_name, index_name
 from cudaenv.planner.fit import misfits
 from cudaenv.system.process import run
-from cudaenv.system.uv import sync_environment
+from cudaenv.system.uv import build_package, sync_environment
 from cudaenv.workflow.checking import require_lock
 from cudaenv.workflow.project import Project
+from cudaenv.workflow.sources import BUILD_LOCK
 
 PROBE = """
 import json, torch
@@ -58,6 +61,11 @@ def sync_project(project: Project, *, name: str | None, prefix: Path | None, any
     document = require_lock(project)
     machine = project.machine
     environment = _choose(document, machine, project, name, anyway=anyway)
+    if environment["conda"] is not None:
+        raise SpecError(
+            f"environment `{environment['name']}` is of conda packages, which sync does not install yet",
+            hint="`conda env create -f` its environment.yml; conda, mamba and micromamba read it",
+        )
     several = len(document.environments) > 1
     file = file_name("pylock.toml", environment["name"] if several else "")
     text = project.read(file)
@@ -76,10 +84,14 @@ def sync_project(project: Project, *, name: str | None, prefix: Path | None, any
         project.environ,
         indexes=_indexes(environment, mirrors),
     )
+    built = _build(project, document, environment, target)
+    if "torch" not in environment["packages"]:
+        return Synced(environment, target, {}, ("there is no torch in it to look at", *built))
     project.talk("importing torch to see what it is")
     torch = inspect_torch(target, project.environ)
     _compare(environment, torch)
-    return Synced(environment, target, torch, tuple(_notes(environment, machine, torch)))
+    notes = (*_notes(environment, machine, torch), *built)
+    return Synced(environment, target, torch, notes)
 
 
 def _indexes(environment: Mapping[str, Any], mirrors: Mirrors) -> dict[str, str]:
@@ -91,7 +103,7 @@ def _indexes(environment: Mapping[str, Any], mirrors: Mirrors) -> dict[str, str]
         {
             index_name(item["source"], Version(item["version"]).local or ""): item["index"]
             for item in environment["packages"].values()
-            if item["index"]
+            if item["index"] and not item["index"].endswith((".html", ".whl"))
         }
     )
 
@@ -130,7 +142,8 @@ def _choose(
 
 
 def _torch_release(environment: Mapping[str, Any]) -> tuple[int, ...]:
-    return Version(environment["packages"]["torch"]["version"]).release
+    torch = environment["packages"].get("torch")
+    return Version(torch["version"]).release if torch else ()
 
 
 def inspect_torch(prefix: Path, environ: Mapping[str, str]) -> Mapping[str, Any]:
@@ -169,6 +182,46 @@ def _compare(environment: Mapping[str, Any], torch: Mapping[str, Any]) -> None:
 
 def _sms(capabilities: Sequence[str]) -> list[str]:
     return [f"sm_{capability.replace('.', '')}" for capability in capabilities]
+
+
+def _build(
+    project: Project, document: LockDocument, environment: Mapping[str, Any], prefix: Path
+) -> list[str]:
+    """Run the phases that build from source, in their order; what no hash pins is left to the user."""
+    phases = [phase for phase in environment["phases"] if phase["builds"]]
+    if not phases:
+        return []
+    file = file_name(BUILD_LOCK, environment["name"] if len(document.environments) > 1 else "")
+    locked = _locked_sources(project, document, file)
+    notes = []
+    for phase in phases:
+        variables = {**environment["env"], **phase["env"]}
+        filled = {key: value.replace("$VIRTUAL_ENV", str(prefix)) for key, value in variables.items()}
+        for text in phase["install"]:
+            name = canonicalize_name(re.split(r"[\s\[=@]", text, maxsplit=1)[0])
+            if name in locked:
+                project.talk(
+                    f"building {text}" + (f", about {phase['minutes']} minutes" if phase["minutes"] else "")
+                )
+                build_package(locked[name], prefix, project.environ, filled)
+            else:
+                shown = " ".join(f"{key}={value}" for key, value in phase["env"].items())
+                notes.append(
+                    f"no hash pins it, build it yourself: {shown} pip install --no-build-isolation {text}"
+                )
+    return notes
+
+
+def _locked_sources(project: Project, document: LockDocument, file: str) -> dict[str, str]:
+    """The locked source distributions by name, each with its hash. DriftError where the file is another."""
+    if file not in document.files:
+        return {}
+    text = project.read(file)
+    if text is None or digest(text) != document.files[file]:
+        raise DriftError(f"`{file}` is not the one that was locked", hint="`cudaenv lock` makes it anew")
+    joined = text.replace("\\\n", "")
+    lines = [line for line in joined.splitlines() if line and not line.startswith("#")]
+    return {canonicalize_name(line.split(" @ ", maxsplit=1)[0]): line for line in lines}
 
 
 def _notes(environment: Mapping[str, Any], machine: Machine, torch: Mapping[str, Any]) -> list[str]:

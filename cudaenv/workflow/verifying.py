@@ -29,7 +29,7 @@ def verify_locks(project: Project, plan: Plan, locked: Sequence[LockedEnvironmen
     facts = _read_facts(project, plan, tuple(wheels.values()), mirrors)
     problems = [
         f"{environment.name}: {problem}"
-        for environment, lock in zip(plan.environments, locked, strict=True)
+        for environment, lock in zip(plan.resolved, locked, strict=True)
         for problem in verify(
             Evidence(
                 environment=environment,
@@ -76,8 +76,9 @@ def ask_indexes(project: Project, plan: Plan, mirrors: Mirrors) -> None:
 
     FetchError where one does not; that a package is not there is an answer.
     """
-    placed = [package for environment in plan.environments for package in environment.packages]
-    pages = {f"{mirrors.to_fetch(item.index_url)}/{item.name}/" for item in placed if item.index_url}
+    placed = [package for environment in plan.environments for package in environment.wheels]
+    apart = [item for item in placed if item.index_url and not item.listing]
+    pages = {f"{mirrors.to_fetch(item.index_url)}/{item.name}/" for item in apart}
     with client_for(project, plan, mirrors) as client:
         for page in sorted(pages):
             client.get(page, limit=MAX_PAGE, allow={404})

@@ -9,7 +9,7 @@ from pathlib import Path
 from cudaenv.matrix.matrix import Matrix
 from cudaenv.model.machine import Fact, Machine, Platform
 from cudaenv.model.plan import Plan
-from cudaenv.model.spec import CudaRequest, PythonRequest, Spec
+from cudaenv.model.spec import CudaRequest, Provider, PythonRequest, Spec
 from cudaenv.model.spec_reader import parse_package
 from cudaenv.model.versions import CudaVersion, DriverVersion, GlibcVersion
 from cudaenv.planner.plan import make_plan
@@ -57,6 +57,8 @@ def plan_for(
     python: str = "",
     cuda: str = "any",
     platforms: Sequence[str] = (),
+    provider: str = "auto",
+    target: str = "run-only",
     tables: Matrix | None = None,
 ) -> Plan:
     """Plan for machines; packages and the rest as they are written in a spec."""
@@ -66,6 +68,8 @@ def plan_for(
         python=PythonRequest.parse(python) if python else None,
         cuda=CudaRequest.parse(cuda),
         platforms=tuple(Platform(name) for name in platforms),
+        provider=Provider(provider),
+        target=target,
     )
     return make_plan(spec, tables or matrix())
 

@@ -16,9 +16,6 @@ from tests.support.schema import plan_schema, plan_validator
 
 Path = tuple[str | int, ...]
 
-TOOLKIT = {"version": "13.0", "provider": "conda", "components": ["nvcc"], "host_compiler": "gcc 13"}
-
-
 @cache
 def _document(name: str) -> str:
     """A document of each shape, as text; every array and every optional part of it has something in it."""
@@ -26,14 +23,19 @@ def _document(name: str) -> str:
         "planned": lambda: plan_for(
             machine("lab", ["V100"], "535.54.03"), packages=["torchvision", "diffusers"], python="3.12"
         ),
+        "built": lambda: plan_for(
+            machine("lab", ["RTX 4090"], "535.104.05"), packages=["pytorch3d"], target="develop-kernels"
+        ),
+        "conda": lambda: plan_for(
+            machine("lab", ["V100"], "535.54.03"), packages=["torchvision", "diffusers"], provider="conda"
+        ),
+        "bare": lambda: plan_for(machine("lab", ["RTX 4090"], "580.95.05"), packages=["cupy-cuda12x"]),
         "cpu": lambda: plan_for(machine("mac", [], platform="osx-arm64")),
         "refused": lambda: plan_for(machine(gpus=["RTX 5090"]), packages=["torch==2.5.1"]),
     }
     document = plan_json(plans[name]())
     if name == "planned":
-        environment = document["environments"][0]
-        environment |= {"toolkit": TOOLKIT, "env": {"CUDA_HOME": "/usr"}, "ptx": ["9.0"]}
-        environment["layers"]["toolkit"] = {"supplier": "conda", "version": "13.0", "show": "nvcc --version"}
+        document["environments"][0]["ptx"] = ["9.0"]
     return json.dumps(document)
 
 
@@ -66,7 +68,7 @@ def places(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
         yield from places(item, (*path, key))
 
 
-SHAPES = ("planned", "cpu", "refused")
+SHAPES = ("planned", "built", "conda", "bare", "cpu", "refused")
 
 
 @pytest.mark.parametrize("name", SHAPES)
@@ -77,7 +79,7 @@ def test_the_documents_that_are_spoilt_below_are_valid(name: str) -> None:
 @pytest.mark.parametrize("name", SHAPES)
 def test_no_key_may_be_missing(name: str) -> None:
     good = document(name)
-    free = {"env", "packages"}
+    free = {"env", "packages", "virtual_packages"}
     for path, _ in places(good):
         if path and isinstance(path[-1], str) and not (len(path) > 1 and path[-2] in free):
             assert not is_valid(changed(good, path, ...)), path
@@ -95,9 +97,10 @@ def test_no_unknown_key_may_be_there(name: str) -> None:
 @pytest.mark.parametrize("name", SHAPES)
 def test_no_value_may_be_of_another_type(name: str) -> None:
     good = document(name)
-    for path, _ in places(good):
+    for path, value in places(good):
         for wrong in (7, True, 1.5):
-            if path and (path, wrong) != (("schema",), True):
+            is_minutes = path[-1:] == ("minutes",) and path[-2] != 0 and wrong == 7
+            if path and wrong != value and not is_minutes:  # 1 is True for Python
                 assert not is_valid(changed(good, path, wrong)), (path, wrong)
 
 
@@ -116,6 +119,8 @@ def test_a_plan_is_an_object(other: object) -> None:
 
 ENVIRONMENT: Path = ("environments", 0)
 TORCH: Path = (*ENVIRONMENT, "packages", "torch")
+BUILT = document("built")["environments"][0]
+CONDA = document("conda")["environments"][0]
 FLAWS: list[tuple[str, str, Path, Any]] = [
     ("another schema version", "planned", ("schema",), 2),
     ("an unknown status", "planned", ("status",), "fine"),
@@ -209,12 +214,56 @@ FLAWS: list[tuple[str, str, Path, Any]] = [
     ("an empty phase", "planned", (*ENVIRONMENT, "phases", 0, "install"), []),
     ("a package twice in a phase", "planned", (*ENVIRONMENT, "phases", 0, "install"), ["torch", "torch"]),
     ("a wrong name in a phase", "planned", (*ENVIRONMENT, "phases", 0, "install"), ["torch==2"]),
-    ("a wrong variable", "planned", (*ENVIRONMENT, "env"), {"cuda home": "/usr"}),
-    ("a toolkit with a patch", "planned", (*ENVIRONMENT, "toolkit", "version"), "13.0.1"),
-    ("a toolkit from nowhere", "planned", (*ENVIRONMENT, "toolkit", "provider"), "auto"),
-    ("a toolkit without components", "planned", (*ENVIRONMENT, "toolkit", "components"), []),
-    ("a component twice", "planned", (*ENVIRONMENT, "toolkit", "components"), ["nvcc", "nvcc"]),
-    ("a wrong component", "planned", (*ENVIRONMENT, "toolkit", "components"), ["NVCC 13"]),
+    ("a wheel that takes minutes", "planned", (*ENVIRONMENT, "phases", 0, "minutes"), 7),
+    ("a wheel that needs something", "planned", (*ENVIRONMENT, "phases", 0, "requires"), ["ninja"]),
+    ("a wheel with a variable", "planned", (*ENVIRONMENT, "phases", 0, "env"), {"MAX_JOBS": "4"}),
+    ("a build that is called a wheel", "built", (*ENVIRONMENT, "phases", 1, "builds"), False),
+    ("a build of a bare name", "built", (*ENVIRONMENT, "phases", 1, "install"), ["pytorch3d"]),
+    ("a build of two", "built", (*ENVIRONMENT, "phases", 1, "install"), ["a==1", "b==1"]),
+    ("a build in no time", "built", (*ENVIRONMENT, "phases", 1, "minutes"), 0),
+    ("a build with a wrong variable", "built", (*ENVIRONMENT, "phases", 1, "env"), {"max jobs": "4"}),
+    ("a build without a toolkit", "built", (*ENVIRONMENT, "toolkit"), None),
+    ("a toolkit without its layer", "built", (*ENVIRONMENT, "layers", "toolkit"), None),
+    (
+        "a toolkit layer without a toolkit",
+        "planned",
+        (*ENVIRONMENT, "layers", "toolkit"),
+        {"supplier": "x", "version": "x", "show": "x"},
+    ),
+    ("a build phase without a toolkit", "planned", (*ENVIRONMENT, "phases"), BUILT["phases"]),
+    ("variables without a toolkit", "planned", (*ENVIRONMENT, "env"), {"CUDA_HOME": "/usr"}),
+    ("a wrong variable", "built", (*ENVIRONMENT, "env"), {"cuda home": "/usr"}),
+    ("a toolkit with a patch", "built", (*ENVIRONMENT, "toolkit", "version"), "13.0.1"),
+    ("a toolkit from nowhere", "built", (*ENVIRONMENT, "toolkit", "provider"), "auto"),
+    ("a toolkit without components", "built", (*ENVIRONMENT, "toolkit", "components"), []),
+    ("a component twice", "built", (*ENVIRONMENT, "toolkit", "components"), ["nvcc", "nvcc"]),
+    ("a wrong component", "built", (*ENVIRONMENT, "toolkit", "components"), ["NVCC 13"]),
+    ("a toolkit at no place", "built", (*ENVIRONMENT, "toolkit", "home"), "usr local"),
+    ("a toolkit for no GPU", "built", (*ENVIRONMENT, "toolkit", "arch_list"), []),
+    ("a toolkit for an SM twice", "built", (*ENVIRONMENT, "toolkit", "arch_list"), ["8.9", "8.9"]),
+    ("a system toolkit without a way to it", "built", (*ENVIRONMENT, "toolkit", "steps"), []),
+    ("a toolkit by wheels with steps", "built", (*ENVIRONMENT, "toolkit", "provider"), "pip"),
+    ("a compiler of no kind", "built", (*ENVIRONMENT, "toolkit", "host_compiler", "kind"), "icc"),
+    ("a gcc with a patch", "built", (*ENVIRONMENT, "toolkit", "host_compiler", "newest"), "13.1"),
+    ("a planned gcc with a patch", "built", (*ENVIRONMENT, "toolkit", "host_compiler", "planned"), "13.1"),
+    ("a label without a variant", "planned", (*ENVIRONMENT, "label"), "2.14.1"),
+    ("a label of bare CUDA with torch", "planned", (*ENVIRONMENT, "label"), "CUDA 12.6"),
+    ("a label of torch without torch", "bare", (*ENVIRONMENT, "label"), "2.14.1+cu126"),
+    ("machine code without torch", "bare", (*ENVIRONMENT, "arch_list"), ["8.9"]),
+    ("nothing in it", "bare", (*ENVIRONMENT, "packages"), {}),
+    ("wheels with a conda part", "planned", (*ENVIRONMENT, "conda"), CONDA["conda"]),
+    ("conda packages beside wheels of CUDA", "planned", (*TORCH, "how"), "conda"),
+    ("conda without its part", "conda", (*ENVIRONMENT, "conda"), None),
+    ("conda packages of no channel", "conda", (*TORCH, "source"), "default"),
+    ("conda packages of an index", "conda", (*TORCH, "index"), "https://example.org/whl"),
+    ("no channels", "conda", (*ENVIRONMENT, "conda", "channels"), []),
+    ("a channel twice", "conda", (*ENVIRONMENT, "conda", "channels"), ["conda-forge", "conda-forge"]),
+    ("a channel by URL", "conda", (*ENVIRONMENT, "conda", "channels"), ["https://conda.example"]),
+    ("no specs", "conda", (*ENVIRONMENT, "conda", "specs"), []),
+    ("a spec twice", "conda", (*ENVIRONMENT, "conda", "specs"), ["pip", "pip"]),
+    ("an era that is no name", "conda", (*ENVIRONMENT, "conda", "era"), "CUDA 12"),
+    ("no virtual packages", "conda", (*ENVIRONMENT, "conda", "virtual_packages"), {}),
+    ("a virtual package that is none", "conda", (*ENVIRONMENT, "conda", "virtual_packages"), {"cuda": "12"}),
     ("a decision that answers no question", "planned", ("decisions", 0, "question"), "Where from"),
     ("a decision without a reason", "planned", ("decisions", 0, "because"), []),
     ("a rule that is no name", "planned", ("decisions", 0, "because", 0, "rule"), "a rule"),
@@ -258,6 +307,17 @@ def test_the_kinds_of_plan_that_a_reader_meets_are_all_valid() -> None:
         plan_for(machine("a", ["P100"]), machine("b", ["B200"]), packages=["torchvision", "torchaudio"]),
         plan_for(machine(gpus=["13.0"], driver="700.1"), packages=["torch==2.16.0rc1"]),
         plan_for(machine(driver="340")),
+        plan_for(provider="conda"),
+        plan_for(machine(gpus=["T4"], platform="linux-aarch64")),
+        plan_for(target="develop-kernels", platforms=["linux-64", "linux-aarch64", "win-64"]),
+        plan_for(target="develop-kernels", cuda="10.2"),
+        plan_for(target="develop-kernels", cuda="11.8", provider="conda"),
+        plan_for(machine(gpus=[]), target="develop-kernels"),
+        plan_for(target="mmcv-full"),
+        plan_for(target="xformers"),
+        plan_for(machine(gpus=["V100"]), target="xformers", packages=["torch>=2.10"]),
+        plan_for(packages=["cupy-cuda12x"]),
+        plan_for(packages=["deepspeed"], target="develop-kernels"),
     ]
     for plan in plans:
         assert list(plan_validator().iter_errors(json.loads(json.dumps(plan_json(plan))))) == []

@@ -21,6 +21,7 @@ from cudaenv.planner.compatibility import Code, DriverFacts, Reach, reach, sass_
 from cudaenv.planner.plan import make_plan
 from cudaenv.planner.problem import Problem
 from cudaenv.planner.rules import machine_rejections
+from cudaenv.planner.stacks import of_wheel
 from tests.support.planning import machine, matrix, plan_for
 from tests.support.schema import validated
 
@@ -93,7 +94,17 @@ def test_an_h100_with_a_535_driver_gets_a_new_torch_by_minor_version_compatibili
     assert hopper.driver_required is not None
     assert hopper.driver_required.level is Level.MINOR
     assert str(hopper.driver_required.linux) == "525.60.13"
-    assert [warning.name for warning in plan.warnings] == ["minor-version-compatibility"]
+    assert [warning.name for warning in plan.warnings] == [
+        "minor-version-compatibility",
+        "driver-branch-ended",
+    ]
+    assert "driver branch 535, that of `lab`, in 2026-06" in plan.warnings[1].text
+
+
+def test_a_driver_branch_in_support_is_not_called_ended() -> None:
+    assert plan_for(machine(gpus=["H100"], driver="595.71.05")).warnings == ()
+    minor = plan_for(machine(gpus=["H100"], driver="580.95.05"))
+    assert [warning.name for warning in minor.warnings] == ["minor-version-compatibility"]
 
 
 def test_pascal_and_blackwell_machines_need_two_environments() -> None:
@@ -125,9 +136,11 @@ def test_pascal_and_blackwell_in_one_machine_get_an_environment_each() -> None:
         ("2.14.1+cu126", ("lab (GTX 1080 Ti)",)),
         ("2.15.0+cu132", ("lab (RTX 5090)",)),
     ]
-    (warning,) = plan.warnings
-    assert warning.name == "several-environments-on-one-machine"
-    assert "CUDA_VISIBLE_DEVICES" in warning.text
+    ending, several = plan.warnings
+    assert ending.name == "gpu-near-its-end"
+    assert "CUDA 12.9 is the last that compiles for GTX 1080 Ti (6.1) in `lab`" in ending.text
+    assert several.name == "several-environments-on-one-machine"
+    assert "CUDA_VISIBLE_DEVICES" in several.text
 
 
 def test_pascal_and_blackwell_in_one_machine_are_refused_a_torch_that_serves_one_of_them() -> None:
@@ -158,9 +171,9 @@ def test_a_470_driver_runs_cuda_11(driver: str) -> None:
 def test_a_340_driver_is_refused_with_the_drivers_that_would_do() -> None:
     refused = refusal(machine(driver="340.108"))
     assert refused.conflict == ("driver 340.108 on `lab`",)
-    assert changes(refused) == ["driver 440.33 or newer on `lab`", "driver 580.65.06 or newer on `lab`"]
+    assert changes(refused) == ["driver 396.26 or newer on `lab`", "driver 580.65.06 or newer on `lab`"]
     assert [remedy.plan for remedy in refused.remedies] == [
-        "torch 1.12.1+cu102, Python 3.10",
+        "torch 1.7.1+cu92, Python 3.9",
         "torch 2.15.0+cu132, Python 3.15",
     ]
 
@@ -378,8 +391,9 @@ def test_code_for_sm_100_serves_a_b300() -> None:
 
 def test_code_for_newer_gpus_does_not_run_on_older_ones() -> None:
     assert "none for GTX 980 (5.2)" in words(refusal(machine(gpus=["GTX 980"]), cuda="12.8"))
-    arm = refusal(machine(gpus=["T4"], platform="linux-aarch64"))
-    assert arm.conflict == ("T4 (7.5) in `lab`",)
+    arm = refusal(machine(gpus=["T4"], platform="linux-aarch64"), provider="pip")
+    assert arm.conflict == ("provider `pip`", "T4 (7.5) in `lab`")
+    assert changes(arm) == ["leave provider `pip` out"]
 
 
 @pytest.mark.parametrize(
@@ -452,7 +466,8 @@ def test_a_k80_ends_before_torch_2_4() -> None:
 
 
 def test_a_k40_has_no_build_and_no_remedy_is_invented() -> None:
-    refused = refusal(machine(gpus=["Tesla K40"], driver="470.223.02"))
+    old = machine(gpus=["Tesla K40"], driver="470.223.02", platform="win-64")
+    refused = refusal(old, packages=["torch>=1.5"])
     assert refused.conflict == ("Tesla K40 (3.5) in `lab`",)
     assert refused.remedies == ()
 
@@ -513,7 +528,9 @@ def test_a_gpu_that_is_reached_by_ptx_raises_the_driver_that_is_required() -> No
 def test_every_gpu_of_a_machine_is_held_against_a_build() -> None:
     (build,) = [item for item in matrix().builds(Platform.LINUX_64) if item.label == "2.14.1+cu126"]
     both = machine(gpus=["V100", "RTX 5090"])
-    (reason,) = machine_rejections(Candidate(build=build), both, Problem(Spec(machines=(both,)), matrix()))
+    (reason,) = machine_rejections(
+        Candidate(stack=of_wheel(build)), both, Problem(Spec(machines=(both,)), matrix())
+    )
     assert reason.rule == "machine-code"
     assert "none for RTX 5090 (12.0) of `lab`" in reason.text
 
@@ -548,9 +565,13 @@ def test_torch_2_6_on_glibc_2_17_is_never_the_cu126_build() -> None:
 
 
 def test_torch_2_7_on_glibc_2_17_is_refused_with_both_ways_out() -> None:
-    refused = refusal(machine(glibc="2.17"), packages=["torch>=2.7"])
-    assert refused.conflict == ("`torch>=2.7`", "glibc 2.17 on `lab`")
-    assert "glibc 2.28 or newer on `lab`" in changes(refused)
+    refused = refusal(machine(glibc="2.17"), packages=["torch>=2.7"], provider="pip")
+    assert refused.conflict == ("`torch>=2.7`", "provider `pip`", "glibc 2.17 on `lab`")
+    assert changes(refused) == [
+        "torch 2.6.0 instead of `torch>=2.7`",
+        "leave provider `pip` out",
+        "glibc 2.28 or newer on `lab`",
+    ]
 
 
 def test_glibc_counts_on_linux_only() -> None:
@@ -571,8 +592,8 @@ def test_python_3_11_with_torch_1_12_and_cuda_11_3_on_windows_is_refused_in_word
 
 def test_cuda_10_1_was_never_built_for_torch_1_10_and_cpu_is_no_answer() -> None:
     refused = refusal(machine(platform="win-64"), packages=["torch==1.10.0"], cuda="10.1")
-    assert refused.conflict == ("cuda `10.1`",)
-    assert all(remedy.change.startswith("cuda = ") for remedy in refused.remedies)
+    assert refused.conflict == ("`torch==1.10.0`", "cuda `10.1`")
+    assert changes(refused) == ["torch 1.8.1 instead of `torch==1.10.0`", 'cuda = "11.3"']
 
 
 def test_a_gtx_1650_under_windows_is_not_given_the_cpu_wheel_of_pypi() -> None:
@@ -601,10 +622,13 @@ def test_a_python_for_each_environment_where_there_is_none_in_common() -> None:
     }
 
 
-def test_aarch64_had_no_cuda_before_torch_2_11() -> None:
-    refused = refusal(machine(gpus=["GH200"], platform="linux-aarch64"), packages=["torch==2.5.1"])
-    assert changes(refused) == ["torch 2.11.0 instead of `torch==2.5.1`"]
+def test_aarch64_had_no_wheels_with_cuda_before_torch_2_11() -> None:
+    arm = machine(gpus=["GH200"], platform="linux-aarch64")
+    refused = refusal(arm, packages=["torch<=2.10"], provider="pip")
+    assert changes(refused) == ["torch 2.11.0 instead of `torch<=2.10`", "leave provider `pip` out"]
     assert "is a CPU build" in words(refused)
+    older = environment(arm, packages=["torch<=2.10"])
+    assert (older.provider, label(older)) == ("conda", "2.10.0+cu130")
 
 
 def test_each_platform_of_a_spec_gets_an_environment() -> None:
@@ -793,12 +817,33 @@ def test_a_gpu_in_the_way_can_be_left_out_with_its_machine() -> None:
     assert "leave machine `b` out" in changes(refused)
 
 
-@pytest.mark.parametrize("provider", [Provider.CONDA, Provider.SYSTEM])
-def test_a_provider_that_is_not_planned_yet_is_refused(provider: Provider) -> None:
-    plan = validated(make_plan(Spec(provider=provider), matrix()))
+def test_a_provider_that_has_nothing_to_supply_is_refused() -> None:
+    plan = validated(make_plan(Spec(provider=Provider.SYSTEM), matrix()))
     assert plan.refusal is not None
-    assert plan.refusal.conflict == (f"provider `{provider}`",)
+    assert plan.refusal.conflict == ("provider `system`",)
+    assert changes(plan.refusal) == ["leave provider `system` out"]
     assert make_plan(Spec(provider=Provider.PIP), matrix()).refusal is None
+
+
+@pytest.mark.parametrize("provider", ["auto", "pip", "conda"])
+def test_the_provider_that_is_asked_for_supplies_all_of_it(provider: str) -> None:
+    found = environment(machine(gpus=["RTX 4090"], driver="595.71.05"), provider=provider)
+    asked = "pip" if provider == "auto" else provider
+    assert found.provider == asked
+    assert [str(package.how) for package in found.packages] == ["conda" if asked == "conda" else "wheel"]
+    assert (found.conda is not None) == (asked == "conda")
+
+
+def test_conda_serves_only_what_no_wheel_serves() -> None:
+    """conda-forge builds torch for a T4 on Arm; wheels for Arm begin with newer GPUs."""
+    arm = environment(machine(gpus=["T4"], platform="linux-aarch64"))
+    assert arm.provider == "conda"
+    assert arm.torch.channel == "conda-forge"
+    assert ComputeCapability(7, 5) in arm.sms
+    assert arm.conda is not None
+    assert arm.conda.channels == ("conda-forge",)
+    assert arm.torch.match_spec in arm.conda.specs
+    assert environment(machine(gpus=["GH200"], platform="linux-aarch64")).provider == "pip"
 
 
 def test_every_reason_names_its_row_and_source() -> None:

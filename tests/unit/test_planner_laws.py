@@ -23,12 +23,13 @@ import pytest
 import yaml
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from cudaenv.matrix.load import Tables
 from cudaenv.matrix.matrix import Matrix
 from cudaenv.model.machine import Fact, Machine
-from cudaenv.model.plan import Plan
+from cudaenv.model.plan import How, Plan
 from cudaenv.model.plan_json import plan_json
 from cudaenv.model.spec import CudaRequest, PackageRequest, Provider, PythonRequest, Spec
 from cudaenv.model.spec_reader import parse_package
@@ -138,14 +139,21 @@ def by_what_counts() -> list[list[Row]]:
 ALIKE = by_what_counts()
 
 
-def chosen(plan: Plan) -> list[Row]:
-    """The rows of the builds that a plan chose."""
+def place_of(row: Row, *, is_named: bool) -> str:
+    """The index that a build is taken from: of a default build with its CUDA named, the one that repeats it."""
+    repeats = [other for other in table("indexes") if SpecifierSet(other.get("repeats", "<0")).contains(row["version"])]
+    return repeats[0]["index"] if is_named and not row.get("index") and repeats else row.get("index", "")
+
+
+def chosen(plan: Plan, *, is_named: bool = False) -> list[Row]:
+    """The rows of the builds that a plan chose, all of them wheels; `is_named`: its CUDA was named."""
     found = []
     for environment in plan.environments:
         key = (environment.torch.version.public, environment.variant, environment.platform)
         (row,) = [row for row in BUILDS if (row["version"], row["variant"], row["platform"]) == key]
         assert str(environment.python) in row["pythons"].split()
-        assert environment.torch.index == row.get("index", "")
+        assert environment.torch.how is How.WHEEL
+        assert environment.torch.index == place_of(row, is_named=is_named)
         found.append(row)
     return found
 
@@ -209,6 +217,9 @@ def few_releases() -> Matrix:
         replace(
             tables,
             torch=tuple(row for row in tables.torch if row.version in kept),
+            conda_builds=tuple(
+                row for row in tables.conda_builds if row.package != "pytorch" or row.version in kept
+            ),
             packages={
                 name: tuple(row for row in rows if any(release in row.torch for release in kept))
                 for name, rows in tables.packages.items()
@@ -262,7 +273,7 @@ def test_a_plan_is_the_newest_torch_that_runs_and_a_refusal_means_that_none_does
         for driver in drivers if gpu in {"3.7", "9.0"} else drivers[::6]:
             host = Host((gpu,), driver, platform)
             found = possible(host)
-            made = plan_for(host.machine())
+            made = plan_for(host.machine(), provider="pip")
             rows = chosen(made)
             refused += made.refusal is not None
             assert bool(rows) == bool(found), host
@@ -278,17 +289,43 @@ def test_every_gpu_gets_the_newest_torch_with_its_code_whatever_the_glibc(capabi
             for driver in ("", "535.104.05"):
                 host = Host((capability,), driver, platform, glibc)
                 found = possible(host)
-                rows = chosen(plan_for(host.machine()))
+                rows = chosen(plan_for(host.machine(), provider="pip"))
                 assert bool(rows) == bool(found), host
                 assert all(runs(row, host) for row in rows), host
                 assert not found or numbers(rows[0]["version"]) == newest(found), host
+
+
+CONDA_BUILDS = [
+    row for row in table("conda-builds") if row["package"] == "pytorch" and row["variant"] != "cpu" and "sms" in row
+]
+
+
+@pytest.mark.parametrize("platform", PLATFORMS)
+def test_conda_serves_a_machine_that_no_wheel_serves_by_its_newest_build_that_runs(platform: str) -> None:
+    """`runs` is as well about conda builds; the cuDNN of a build is the law below this one's business."""
+    served = {"pip": 0, "conda": 0, "": 0}
+    for gpu in ("3.5", *GPUS):
+        for driver in ("", "418.67", "450.80.02", "535.104.05", "595.71.05"):
+            for glibc in ("", "2.17") if platform != "win-64" else ("",):
+                host = Host((gpu,), driver, platform, glibc)
+                made = validated(plan_for(host.machine()))
+                by_conda = [row for row in CONDA_BUILDS if runs(row, host)]
+                (provider,) = {item.provider for item in made.environments} or {""}
+                served[provider] += 1
+                assert provider == ("pip" if possible(host) else "conda" if by_conda else ""), host
+                if provider == "conda":
+                    (environment,) = made.environments
+                    assert numbers(environment.torch.version.public) == newest(by_conda), host
+    assert served["pip"] > 5
+    assert served[""] > 5
+    assert (served["conda"] > 0) == (platform != "win-64")
 
 
 def test_under_wsl_windows_floors_decide() -> None:
     for driver in drivers_around_floors("windows"):
         host = Host(("8.6",), driver, "linux-64", wsl=True)
         found = possible(host)
-        rows = chosen(plan_for(host.machine()))
+        rows = chosen(plan_for(host.machine(), provider="pip"))
         assert bool(rows) == bool(found), host
         assert not found or numbers(rows[0]["version"]) == newest(found), host
 
@@ -304,7 +341,7 @@ def test_a_python_gets_the_newest_torch_that_has_wheels_for_it(python: str) -> N
                 if python in row["pythons"].split() and release in {"", row["version"]}
             ]
             pins = [f"torch=={release}"] if release else []
-            rows = chosen(plan_for(host.machine(), packages=pins, python=python))
+            rows = chosen(plan_for(host.machine(), packages=pins, python=python, provider="pip"))
             assert bool(rows) == bool(found), (platform, release)
             assert not found or numbers(rows[0]["version"]) == newest(found), (platform, release)
 
@@ -315,8 +352,11 @@ def test_every_build_of_the_matrix_can_be_asked_for() -> None:
             machine(platform=row["platform"]),
             packages=[f"torch=={row['version']}"],
             cuda=row["variant"],
+            provider="pip",
         )
-        assert chosen(asked) == [row]
+        assert chosen(asked, is_named=True) == [row]
+        label = Version(asked.environments[0].torch.requirement.removeprefix("torch==")).local
+        assert label == (row["variant"] if place_of(row, is_named=True) else None)
 
 
 def test_the_python_of_a_plan_is_one_that_every_package_has() -> None:
@@ -388,7 +428,7 @@ def fewest(sets: set[frozenset[int]], count: int) -> int:
 @given(found=st.lists(hosts, min_size=1, max_size=6))
 def test_a_fleet_gets_the_fewest_environments_each_of_which_runs_on_its_machines(found: list[Host]) -> None:
     covers = {frozenset(i for i, host in enumerate(found) if runs(row, host)) for row in GPU_BUILDS}
-    made = plan_for(*fleet_of(found))
+    made = plan_for(*fleet_of(found), provider="pip")
     if frozenset[int]().union(*covers) != frozenset(range(len(found))):
         assert made.refusal is not None
         return
@@ -552,7 +592,7 @@ def test_every_remedy_makes_the_plan_that_it_promises(spec: Spec) -> None:
 @pytest.mark.parametrize("pin", ["torch>=2.15", "torch==2.5.1", "torch==1.13.1"])
 def test_a_refused_gpu_is_told_the_nearest_release_that_has_its_code(gpu: str, pin: str) -> None:
     host = Host((gpu,))
-    refusal = plan_for(host.machine(), packages=[pin]).refusal
+    refusal = plan_for(host.machine(), packages=[pin], provider="pip").refusal
     if refusal is None:
         return
     (first, *_) = refusal.remedies

@@ -24,7 +24,7 @@ from uv import find_uv_bin
 
 from cudaenv import __version__
 from cudaenv.model.machine import Fact, Gpu, Machine, Platform
-from cudaenv.model.plan import Environment, Plan
+from cudaenv.model.plan import Environment, How, Plan
 from cudaenv.model.versions import ComputeCapability
 from cudaenv.render.files import render_files
 from cudaenv.render.values import IMAGE, comment, toml_string
@@ -111,9 +111,11 @@ def test_a_refusal_has_no_files() -> None:
 
 def test_what_is_never_rendered() -> None:
     never = re.compile(r"--(extra-)?index-url|LD_LIBRARY_PATH|nvidia/cuda|\{\{|\{%|find-links")
-    for kind in ("requirements", "Dockerfile", SNIPPET):
+    offline = "pip install --no-index --find-links wheelhouse -r "
+    for kind in ("requirements", "Dockerfile", SNIPPET, "environment", "virtual-packages"):
         for label, text in of_kind(kind):
-            assert not never.search(text), label
+            assert not never.search(text.replace(offline, "")), label
+            assert text.count(offline) == (kind == "requirements"), label
 
 
 def test_every_file_says_what_made_it() -> None:
@@ -142,9 +144,11 @@ def pins(text: str) -> list[str]:
 def test_requirements_are_read_line_by_line() -> None:
     for label, plan, files in broad():
         for environment in plan.environments:
-            text = files[plan.file_name(environment, "requirements.txt")]
-            found = [Requirement(line) for line in pins(text)]
-            expected = [package.requirement for package in environment.packages] + list(environment.rest)
+            name = plan.file_name(environment, "requirements.txt")
+            wheels = [package for package in environment.packages if package.how is How.WHEEL]
+            expected = [package.requirement for package in wheels] + list(environment.rest)
+            assert (name in files) == (environment.provider == "pip" or bool(expected)), label
+            found = [Requirement(line) for line in pins(files.get(name, ""))]
             assert [str(item) for item in found] == [str(Requirement(item)) for item in expected], label
 
 
@@ -170,7 +174,7 @@ def test_many_machines_are_counted() -> None:
     fleet = [machine(f"node-{number}", ["A100"], f"580.95.{number}") for number in range(300)]
     text = rendered(plan_for(*fleet))["requirements.txt"]
     assert "for node-0, node-1, node-2, node-3, node-4 and 295 more" in text
-    assert len(text.splitlines()) < 60
+    assert len(text.splitlines()) < 65
 
 
 # --- Dockerfile
@@ -199,7 +203,7 @@ def test_dockerfiles_are_for_linux_and_their_base_is_a_plain_python() -> None:
     for label, plan, files in broad():
         for environment in plan.environments:
             name = plan.file_name(environment, "Dockerfile")
-            assert (name in files) == environment.platform.is_linux, label
+            assert (name in files) == (environment.platform.is_linux and not environment.conda), label
             if name in files:
                 assert f"\nARG BASE_IMAGE=python:{environment.python}-slim\n" in files[name]
                 gpu = "--gpus all" in files[name], "NVIDIA_VISIBLE_DEVICES=all" in files[name]

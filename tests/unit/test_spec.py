@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from cudaenv.errors import SpecError
 from cudaenv.model.machine import Platform
-from cudaenv.model.spec import CudaRequest, PackageRequest, Provider, PythonRequest, Spec
+from cudaenv.model.spec import CudaRequest, PackageRequest, Provider, PythonRequest, Spec, Target
 from cudaenv.model.spec_reader import (
     KEYS,
     MACHINE_KEYS,
@@ -22,11 +22,13 @@ from cudaenv.model.spec_reader import (
     read_pyproject,
     read_spec,
 )
+from cudaenv.model.target_reader import KEYS as TARGET_KEYS
 from cudaenv.model.versions import CudaVersion, PythonVersion
 from tests.support.planning import matrix
 
 KNOWN = Known(
     targets=("run-only", "develop-kernels"),
+    components=("compiler", "headers"),
     indexes=("pytorch",),
     find_gpu=lambda text: matrix().find_gpu(text),
 )
@@ -57,6 +59,15 @@ gpu = "none"
 driver-api = "found version 12080"
 wsl = true
 jetson = false
+toolkit = "12.8"
+gcc = "13.3.0"
+
+[targets.kernels]
+title = "kernels of ours"
+packages = ["triton", "mmcv|mmcv-full"]
+components = ["runtime", "compiler"]
+providers = ["conda", "pip"]
+why = "the cluster has conda"
 
 [indexes]
 pytorch = "https://mirror.example/pytorch/whl/"
@@ -133,6 +144,43 @@ def test_every_key_of_a_machine_is_read_with_its_origin() -> None:
     assert other.uses_windows_driver
     assert not other.is_jetson
     assert (other.driver, other.glibc, other.platform, other.os) == (None, None, None, None)
+    assert other.toolkit is not None
+    assert other.gcc is not None
+    assert (str(other.toolkit.value), other.toolkit.origin) == ("12.8", "machine[1].toolkit")
+    assert (other.gcc.value, other.gcc.origin) == (13, "machine[1].gcc")
+    assert (lab.toolkit, lab.gcc) == (None, None)
+
+
+def test_every_key_of_a_target_is_read_with_its_origin() -> None:
+    (own,) = spec_of(EVERYTHING).targets
+    assert own == Target(
+        name="kernels",
+        title="kernels of ours",
+        packages=(("triton",), ("mmcv", "mmcv-full")),
+        components=("runtime", "compiler"),
+        providers=(Provider.CONDA, Provider.PIP),
+        why="the cluster has conda",
+        origin="targets.kernels",
+    )
+    assert own.compiles
+
+
+def test_a_target_of_ones_own_has_defaults_and_can_be_chosen() -> None:
+    spec = spec_of('target = "ours"\n[targets.ours]')
+    assert spec.target == "ours"
+    (own,) = spec.targets
+    assert (own.title, own.packages, own.components, own.providers) == (
+        "ours", (), ("runtime",), (Provider.PIP,),
+    )  # fmt: skip
+    assert not own.compiles
+
+
+def test_a_list_of_cudas_asks_for_an_environment_each() -> None:
+    spec = spec_of('cuda = ["12.6", "cu128", "12.6"]')
+    assert spec.cuda.is_any
+    assert [request.text for request in spec.variants] == ["12.6", "cu128"]
+    alone = spec_of('cuda = ["12.6"]')
+    assert (alone.cuda.text, alone.variants) == ("12.6", ())
 
 
 def test_an_empty_spec_is_a_spec() -> None:
@@ -144,6 +192,7 @@ def test_the_example_names_every_key_there_is() -> None:
     data = tomllib.loads(EVERYTHING)
     assert set(data) == set(KEYS)
     assert set().union(*data["machine"]) == set(MACHINE_KEYS)
+    assert set(data["targets"]["kernels"]) == set(TARGET_KEYS)
 
 
 def test_one_text_will_do_where_a_list_may_stand() -> None:
@@ -183,9 +232,9 @@ def test_all_mistakes_are_named_at_once_each_with_its_key() -> None:
         "packages.torch",
         "packages.numpy",
         "platforms",
+        "cuda",
         "python",
         "provider",
-        "cuda",
         "machine[0].colour",
         "machine[0].gpu",
         "machine[0].driver",
@@ -208,7 +257,7 @@ def test_the_error_counts_the_problems_and_names_the_file() -> None:
         ('targt = "x"', "targt: unknown key; did you mean `target`?"),
         (
             'colour = "x"',
-            "colour: unknown key (known: target, python, platforms, provider, cuda, packages, "
+            "colour: unknown key (known: target, targets, python, platforms, provider, cuda, packages, "
             "machine, indexes)",
         ),
         ('target = "run-onyl"', "target: unknown target `run-onyl`; did you mean `run-only`?"),
@@ -278,6 +327,25 @@ def test_the_error_counts_the_problems_and_names_the_file() -> None:
             "machine[0].platform: `win-64` is not among `platforms` (linux-64)",
         ),
         ("indexes = 'https://x'", "indexes: expected a table of index names and URLs, got 'https://x'"),
+        (
+            'cuda = ["12.6", "newest"]',
+            "cuda: not a CUDA request: 'newest' (expected `any`, `cpu`, `12.8` or `>=12.6,<13`)",
+        ),
+        (
+            '[targets.x]\ncomponents = ["compilr"]',
+            "targets.x.components: unknown component `compilr`; did you mean `compiler`?",
+        ),
+        (
+            '[targets.x]\nproviders = ["uv"]',
+            "targets.x.providers: unknown provider `uv` (known: pip, conda, system)",
+        ),
+        ('[targets.x]\nwhi = "y"', "targets.x.whi: unknown key; did you mean `why`?"),
+        ('[targets."X y"]', "targets.X y: not a name of a target (small letters, digits, dashes)"),
+        ('targets = "x"', "targets: expected a table, got 'x'"),
+        (
+            'target = "train"\n[targets.trains]',
+            "target: unknown target `train`; did you mean `trains`?",
+        ),
         ('[indexes]\npytorhc = "https://x"', "indexes.pytorhc: unknown key; did you mean `pytorch`?"),
     ],
 )
