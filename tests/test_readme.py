@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from cudaenv.cli.main import COMMANDS
-from cudaenv.model.spec_reader import KEYS, MACHINE_KEYS, read_spec
+from cudaenv.model.machine_reader import KEYS as MACHINE_KEYS
+from cudaenv.model.spec_reader import KEYS, read_spec
+from cudaenv.model.target_reader import KEYS as TARGET_KEYS
 from cudaenv.workflow.project import Project
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -53,8 +55,15 @@ def test_the_spec_shown_is_read_and_shows_every_key() -> None:
     spec = read_spec(data, "README.md", Project(ROOT, {}).known)
     assert [machine.name for machine in spec.machines] == ["lab", "arm"]
     assert set(KEYS) == set(data)
-    shown = {key for table in data["machine"] for key in table} | set(re.findall(r"[\w-]+(?= = )", SPEC[1]))
-    assert set(MACHINE_KEYS) - shown <= {"os"}
+    comments = re.findall(r"#(.*)", SPEC[1])
+    in_comments = {key for comment in comments for key in re.findall(r"([\w-]+) = ", comment)}
+    assert {key for table in data["machine"] for key in table} | in_comments == set(MACHINE_KEYS)
+    assert {key for table in data["targets"].values() for key in table} == set(TARGET_KEYS)
+
+
+def test_every_target_is_described() -> None:
+    described = re.findall(r"^\| `([\w-]+)` \|", README, flags=re.MULTILINE)
+    assert set(described) == set(Project(ROOT, {}).matrix.target_names)
 
 
 def test_every_command_is_described() -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from cudaenv.cli.options import folder_option, force_option, project, spec_options
 from cudaenv.workflow.project import COMMAND_LINE_MACHINE, Project
+
+if TYPE_CHECKING:
+    from cudaenv.workflow.initialising import Initialised
 
 
 @click.command()
@@ -34,13 +37,17 @@ def command(folder: Path, force: bool, no_lock: bool, yes: bool, **given: Any) -
     click.echo("\n".join(plan_lines(made.plan, explain=False)))
     if made.locked is not None:
         click.echo("\n".join(["", *_downloads(here, made.locked)]))
-    click.echo(
-        "\n".join(["", "written", *(f"  {name}" for name in made.files), "", *_next(made.locked is not None)])
-    )
+    click.echo("\n".join(["", "written", *(f"  {name}" for name in made.files), "", *_next(made)]))
 
 
-def _next(is_locked: bool) -> list[str]:
-    return ["next: cudaenv sync"] if is_locked else ["next: cudaenv lock"]
+def _next(made: Initialised) -> list[str]:
+    """What to do now: conda environments are made by conda, all others by sync."""
+    plan = made.plan
+    conda = [plan.file_name(item, "environment.yml") for item in plan.environments if item.conda]
+    lines = [f"next: conda env create -f {name}" for name in conda]
+    if len(conda) < len(plan.environments):
+        lines.append("next: cudaenv sync" if made.locked is not None else "next: cudaenv lock")
+    return lines
 
 
 def _ask(here: Project) -> Project:
@@ -96,6 +103,6 @@ def _downloads(here: Project, locked: Any) -> list[str]:
         if size is not None
         else f"{environment.name}: {len(lock.wheels)} wheels"
         for environment, lock, size in zip(
-            locked.plan.environments, locked.environments, download_sizes(here, locked), strict=True
+            locked.plan.resolved, locked.environments, download_sizes(here, locked), strict=True
         )
     ]

@@ -230,6 +230,12 @@ def _branches(tables: Tables, problems: Problems) -> None:
             problems.add(where, f"ends in {row.ends!r}, expected a month such as `2028-08`")
 
 
+def _pythons(tables: Tables, problems: Problems) -> None:
+    for row in tables.pythons:
+        if not MONTH.fullmatch(row.ends):
+            problems.add(f"pythons {row.key}", f"ends in {row.ends!r}, expected a month such as `2028-08`")
+
+
 def _cudnn(tables: Tables, problems: Problems) -> None:
     """A newer cuDNN never serves an older GPU again."""
     known = {row.sm for row in tables.architectures}
@@ -317,6 +323,7 @@ INVARIANTS: Final[Iterable[Callable[[Tables, Problems], None]]] = (
     _targets,
     _pins,
     _branches,
+    _pythons,
     _cudnn,
     _gpus,
     _toolkit_releases,

@@ -25,6 +25,7 @@ from cudaenv.matrix.tables import (
     DriverBranch,
     Index,
     NvidiaWheel,
+    PythonLine,
     Row,
     Source,
     TargetRow,
@@ -52,6 +53,7 @@ KINDS: Final[Mapping[str, type[Row]]] = {
     for kind in (
         CudaLine,
         DriverBranch,
+        PythonLine,
         Toolkit,
         ToolkitRelease,
         NvidiaWheel,
@@ -234,6 +236,7 @@ class Tables:
     sources: Mapping[str, Mapping[str, Source]]
     cuda: tuple[CudaLine, ...]
     driver_branches: tuple[DriverBranch, ...]
+    pythons: tuple[PythonLine, ...]
     toolkits: tuple[Toolkit, ...]
     toolkit_releases: tuple[ToolkitRelease, ...]
     nvidia_wheels: tuple[NvidiaWheel, ...]
@@ -293,6 +296,7 @@ def type_tables(documents: Mapping[str, Document], problems: Problems) -> Tables
         sources={name: document.sources for name, document in documents.items()},
         cuda=rows(CudaLine),
         driver_branches=rows(DriverBranch),
+        pythons=rows(PythonLine),
         toolkits=rows(Toolkit),
         toolkit_releases=rows(ToolkitRelease),
         nvidia_wheels=rows(NvidiaWheel),

@@ -144,6 +144,11 @@ class Matrix:
         row = max(rows, key=lambda row: row.first, default=None)
         return None if row is None else (row.oldest, row)
 
+    def is_supported(self, python: PythonVersion) -> bool:
+        """Whether a Python line still got security fixes when its row was read."""
+        row = next((row for row in self.tables.pythons if row.python == python), None)
+        return row is None or row.ends >= self.source(row).read[: len("2026-11")]
+
     def driver_branch(self, branch: int) -> DriverBranch | None:
         """How long a branch of the driver is supported, if it is known."""
         return self._branches.get(branch)

@@ -12,7 +12,13 @@ from typing import ClassVar
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
-from cudaenv.model.versions import ComputeCapability, CudaVersion, DriverVersion, GlibcVersion
+from cudaenv.model.versions import (
+    ComputeCapability,
+    CudaVersion,
+    DriverVersion,
+    GlibcVersion,
+    PythonVersion,
+)
 
 DEFAULT_INDEX = ""
 """The index of rows that name none: the installer's default, PyPI."""
@@ -280,6 +286,17 @@ class CudnnSupport(Row):
     first: Version
     cuda: int
     oldest: ComputeCapability
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PythonLine(Row):
+    """A Python release line and the month of its end of life (pythons.yaml); lines without a row go on."""
+
+    TABLE: ClassVar[str] = "pythons"
+    KEY: ClassVar[tuple[str, ...]] = ("python",)
+
+    python: PythonVersion
+    ends: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+E = TypeVar("E", bound=StrEnum)
 
 
 @dataclass(slots=True)
@@ -26,6 +28,20 @@ def nearest(word: str, known: Iterable[str]) -> str:
     """A `did you mean` clause for a mistyped word, or nothing."""
     found = difflib.get_close_matches(word, list(known), n=1)
     return f"; did you mean `{found[0]}`?" if found else ""
+
+
+def member(kind: type[E], noun: str) -> Callable[[str], E]:
+    """A parser of the words of an enumeration; its ValueError names the nearest, or all of them."""
+
+    def parse(text: str) -> E:
+        try:
+            return kind(text)
+        except ValueError as error:
+            names = [str(item) for item in kind]
+            hint = nearest(text, names) or f" (known: {', '.join(names)})"
+            raise ValueError(f"unknown {noun} `{text}`{hint}") from error
+
+    return parse
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import urlsplit
 
 from packaging.requirements import InvalidRequirement, Requirement
@@ -15,34 +14,18 @@ from packaging.utils import canonicalize_name
 
 from cudaenv.errors import SpecError
 from cudaenv.model.addresses import is_loopback
-from cudaenv.model.documents import Problems, Section, nearest
-from cudaenv.model.machine import Fact, Gpu, Machine, Platform
+from cudaenv.model.documents import Problems, Section, member, nearest
+from cudaenv.model.machine import Gpu, Platform
+from cudaenv.model.machine_reader import parse_platform, read_machines
 from cudaenv.model.markers import marker_environment
 from cudaenv.model.spec import CudaRequest, PackageRequest, Provider, PythonRequest, Spec
 from cudaenv.model.target_reader import read_targets
-from cudaenv.model.versions import CudaVersion, DriverVersion, GlibcVersion, PythonVersion, gcc_major
-
-E = TypeVar("E", bound=StrEnum)
+from cudaenv.model.versions import PythonVersion
 
 KEYS = ("target", "targets", "python", "platforms", "provider", "cuda", "packages", "machine", "indexes")
 PYPROJECT_KEYS = (*KEYS, "extras", "groups")
-MACHINE_KEYS = (
-    "name",
-    "gpu",
-    "driver",
-    "driver-api",
-    "glibc",
-    "platform",
-    "count",
-    "wsl",
-    "jetson",
-    "os",
-    "toolkit",
-    "gcc",
-)
 
 PACKAGE_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(\[[A-Za-z0-9._, -]+\])?")
-MACHINE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,63}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,31 +91,14 @@ def _spec(section: Section, known: Known, packages: tuple[PackageRequest, ...]) 
         targets=targets,
         python=section.parsed("python", PythonRequest.parse),
         platforms=platforms,
-        provider=section.parsed("provider", _enum(Provider, "provider")) or Provider.AUTO,
+        provider=section.parsed("provider", member(Provider, "provider")) or Provider.AUTO,
         cuda=cuda,
         variants=variants,
         packages=packages,
-        machines=_machines(section, known, platforms),
+        machines=read_machines(section, known.find_gpu, platforms),
         indexes=_indexes(section, known),
         origin=section.problems.origin,
     )
-
-
-def _enum(kind: type[E], noun: str) -> Callable[[str], E]:
-    def parse(text: str) -> E:
-        try:
-            return kind(text)
-        except ValueError as error:
-            names = [str(item) for item in kind]
-            hint = nearest(text, names) or f" (known: {', '.join(names)})"
-            raise ValueError(f"unknown {noun} `{text}`{hint}") from error
-
-    return parse
-
-
-def parse_platform(text: str) -> Platform:
-    """Read a platform by conda's name, such as `linux-64`. ValueError names the nearest."""
-    return _enum(Platform, "platform")(text)
 
 
 def _cuda(section: Section) -> tuple[CudaRequest, tuple[CudaRequest, ...]]:
@@ -258,72 +224,6 @@ def _is_include(item: object) -> bool:
     return (
         isinstance(item, dict) and item.keys() == {"include-group"} and isinstance(item["include-group"], str)
     )
-
-
-def _machines(section: Section, known: Known, platforms: tuple[Platform, ...]) -> tuple[Machine, ...]:
-    tables = section.read("machine", list, "[[machine]] tables") or []
-    machines = []
-    for index, table in enumerate(tables):
-        if not isinstance(table, dict):
-            section.problems.add(section.at("machine"), f"expected [[machine]] tables, got {table!r}")
-        else:
-            machines.append(
-                _machine(Section(table, section.at(f"machine[{index}]"), section.problems), index, known)
-            )
-    for machine in machines:
-        if platforms and machine.platform and machine.platform.value not in platforms:
-            listed = ", ".join(platforms)
-            section.problems.add(
-                machine.platform.origin, f"`{machine.platform.value}` is not among `platforms` ({listed})"
-            )
-    names = [machine.name for machine in machines]
-    for name in sorted({name for name in names if names.count(name) > 1}):
-        section.problems.add(section.at("machine"), f"two machines are named `{name}`")
-    return tuple(machines)
-
-
-def _machine(section: Section, index: int, known: Known) -> Machine:
-    section.only(*MACHINE_KEYS)
-    name = section.text("name") or f"machine-{index + 1}"
-    if not MACHINE_NAME.fullmatch(name):
-        section.problems.add(section.at("name"), f"not a name: {name!r} (letters, digits, ` ._-`)")
-    count = section.read("count", int, "a number")
-    if count is None:
-        count = 1
-    if count < 1:
-        section.problems.add(section.at("count"), f"expected a number of machines, got {count}")
-    os_name = section.text("os")
-
-    def fact(key: str, parse: Callable[[str], Any]) -> Fact[Any] | None:
-        value = section.parsed(key, parse)
-        return None if value is None else Fact(value, section.at(key))
-
-    gpus = _gpus(section, known)
-    implied = next((Fact(gpu.platform, section.at("gpu")) for gpu in gpus or () if gpu.platform), None)
-    return Machine(
-        name=name,
-        platform=fact("platform", parse_platform) or implied,
-        gpus=gpus,
-        driver=fact("driver", DriverVersion.parse),
-        driver_api=fact("driver-api", CudaVersion.parse_driver_api),
-        glibc=fact("glibc", GlibcVersion.parse),
-        os=Fact(os_name, section.at("os")) if os_name else None,
-        toolkit=fact("toolkit", CudaVersion.parse),
-        gcc=fact("gcc", gcc_major),
-        uses_windows_driver=section.read("wsl", bool, "true or false") or False,
-        is_jetson=section.read("jetson", bool, "true or false") or False,
-        count=count,
-    )
-
-
-def _gpus(section: Section, known: Known) -> tuple[Gpu, ...] | None:
-    names = section.texts("gpu")
-    if names is None:
-        return None
-    if tuple(name.lower() for name in names) == ("none",):
-        return ()
-    found = (section.attempt("gpu", name, known.find_gpu) for name in names)
-    return tuple(gpu for gpu in found if gpu is not None)
 
 
 def _indexes(section: Section, known: Known) -> dict[str, str]:

@@ -62,7 +62,7 @@ def _pick(asked: _Recipe, version: Version, release: Release | None, stack: Stac
         if not any(row.broken and allows(row.python, python) for row in valid)
     )
     recipe = tuple(row for row in valid if not row.broken)
-    if not pythons or not any(row.requires or row.git or row.components for row in recipe):
+    if not pythons or not _is_whole(recipe, asked.rows):
         return
     extras = tuple(sorted({extra for request in asked.requests for extra in request.extras}))
     needed = [Requirement(text) for row in recipe for text in row.requires]
@@ -85,6 +85,13 @@ def _pick(asked: _Recipe, version: Version, release: Release | None, stack: Stac
         needs=tuple(need for need in needed if need.name in asked.family),
         builds=recipe,
     )
+
+
+def _is_whole(recipe: Sequence[SourceBuild], rows: Sequence[SourceBuild]) -> bool:
+    """Whether enough is known to build a release: what it requires, if the rows say it of other releases."""
+    if any(row.requires for row in rows):
+        return any(row.requires for row in recipe)
+    return any(row.git or row.components for row in recipe)
 
 
 def _git(rows: Sequence[SourceBuild], version: Version) -> str:

@@ -24,7 +24,7 @@ class Candidate:
     """A stack with the packages that go with it, a toolkit where one is needed, and the possible Pythons.
 
     `missing` names packages that are asked for and that nothing was found for; `lacks_toolkit` says that
-    one is needed and no allowed provider has it.
+    one is needed and no allowed provider has it, `is_outdated` that all its Pythons are past their end.
     """
 
     stack: Stack
@@ -32,6 +32,7 @@ class Candidate:
     pythons: tuple[PythonVersion, ...] = ()
     toolkit: Toolkit | None = None
     lacks_toolkit: bool = False
+    is_outdated: bool = False
 
     @property
     def picks(self) -> tuple[Pick, ...]:
@@ -70,8 +71,8 @@ class Candidate:
 
     @property
     def tier(self) -> tuple[bool, bool]:
-        """What comes before all else: nothing to build, then wheels before conda."""
-        return bool(self.built), self.stack.provider is Provider.CONDA
+        """What comes before all else: nothing to build on a Python that lives, then wheels before conda."""
+        return bool(self.built) or self.is_outdated, self.stack.provider is Provider.CONDA
 
 
 def candidates(
@@ -105,17 +106,23 @@ def _with_toolkits(problem: Problem, stack: Stack, placement: Placement) -> Iter
     """A candidate for each toolkit that will do, or one without where none is needed."""
     built = [pick for pick in placement.picks if pick.package.how is How.BUILD]
     pythons = placement.pythons
+    outdated = not any(problem.matrix.is_supported(python) for python in pythons)
     wanted = stack.cuda is not None and (
         built or _compiles(problem) or problem.spec.provider is Provider.SYSTEM
     )
     if not wanted:
-        yield Candidate(stack=stack, placement=placement, pythons=pythons)
+        yield Candidate(stack=stack, placement=placement, pythons=pythons, is_outdated=outdated)
         return
     found = list(toolkits(stack, components(built), problem))
-    for toolkit in found:
-        yield Candidate(stack=stack, placement=placement, pythons=pythons, toolkit=toolkit)
-    if not found:
-        yield Candidate(stack=stack, placement=placement, pythons=pythons, lacks_toolkit=True)
+    for toolkit in found or [None]:
+        yield Candidate(
+            stack=stack,
+            placement=placement,
+            pythons=pythons,
+            toolkit=toolkit,
+            lacks_toolkit=toolkit is None,
+            is_outdated=outdated,
+        )
 
 
 def _compiles(problem: Problem) -> bool:

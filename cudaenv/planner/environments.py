@@ -58,7 +58,8 @@ def _environment(choice: Choice, name: str, problem: Problem) -> Environment:
     toolkit = _toolkit(choice, machines, problem)
     rest = _rest(choice, problem)
     glibcs = [machine.glibc.value for machine in machines if machine.glibc]
-    slim = f"python:{choice.python}-slim" if stack.platform.is_linux else ""
+    is_conda = stack.provider is Provider.CONDA
+    slim = f"python:{choice.python}-slim" if stack.platform.is_linux and not is_conda else ""
     image = candidate.toolkit.image if candidate.toolkit else None
     return Environment(
         name=name,

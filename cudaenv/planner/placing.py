@@ -96,6 +96,8 @@ def _placed(
     if any(name in there for name in group):
         return _placed(search, rest, picks, needs, pythons)
     for name in group:
+        if _has_alternative(name, there, search.problem):
+            continue
         for pick in search.picks(name, needs, pythons):
             known = [need for need in pick.needs if search.problem.is_known(need.name)]
             left = tuple(python for python in pythons if python in pick.pythons)
@@ -109,6 +111,18 @@ def _placed(
             if found is not None:
                 return found
     return None
+
+
+def _has_alternative(name: str, there: Mapping[str, Pick], problem: Problem) -> bool:
+    """Whether an alternative to a package is placed already: they install the same module.
+
+    So do `mmcv` and `mmcv-full`, of which OpenMMLab says not to install both
+    (https://mmcv.readthedocs.io/en/v1.7.0/get_started/installation.html).
+    """
+    return any(
+        name in group and any(other in there for other in group if other != name)
+        for group in problem.target.packages
+    )
 
 
 def picks_of(
@@ -208,6 +222,8 @@ def _suits(row: Release, stack: Stack, problem: Problem) -> bool:
         return False
     if row.released_with is not None:
         return stack.name == TORCH
+    if row.extras and not row.cuda and stack.name != TORCH and stack.cuda is not None:
+        return bool(_cuda_extra(row, stack, ()))  # without the extra it would find no CUDA at all
     if not row.cuda or stack.cuda is None:
         return not row.cuda
     lines = row.cuda_lines

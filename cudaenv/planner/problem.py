@@ -57,7 +57,12 @@ class Problem:
         It is, unless the user names packages with CUDA code none of which needs torch, and the target
         has no others.
         """
-        named = [request.name for request in self.spec.packages if self.is_known(request.name)]
+        # What is asked for on some platforms only does not make up an environment.
+        named = [
+            request.name
+            for request in self.spec.packages
+            if self.is_known(request.name) and request.marker is None
+        ]
         others = [group for group in self.target.packages if group != (TORCH,)]
         return not named or bool(others) or any(self._is_bound(name) for name in named)
 

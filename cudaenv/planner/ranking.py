@@ -89,6 +89,7 @@ def _cuda(candidate: Candidate, _machines: Sequence[Machine], _problem: Problem)
 
 
 PREFERENCES: tuple[Preference, ...] = (
+    Preference("a Python that still gets security fixes", lambda candidate, _m, _p: candidate.is_outdated),
     Preference("fewer packages to build", lambda candidate, _m, _p: len(candidate.built)),
     Preference("machine code or PTX that is known for every GPU", _unverified),
     Preference("a compiler from conda where the rest is from conda", _beside),

@@ -81,7 +81,7 @@ def minimal_conflict(problem: Problem) -> tuple[Statement, ...]:
     One statement after the other is taken back; it stays out if the rest still has no plan. `cuda =
     "cpu"` comes last: it is the one statement that makes plans possible, where no GPU has to be served.
     """
-    kept = list(statements(problem.spec, frozenset(problem.requests)))
+    kept = list(_statements(problem))
     is_cpu = problem.spec.cuda.is_cpu
     for statement in sorted(kept, key=lambda item: is_cpu and item.subject == "cuda"):
         others = [other for other in kept if other is not statement]
@@ -90,10 +90,16 @@ def minimal_conflict(problem: Problem) -> tuple[Statement, ...]:
     return tuple(kept)
 
 
+def _statements(problem: Problem) -> Iterator[Statement]:
+    """The user's statements; those on packages by the names that he gives them, whatever is meant by one."""
+    names = frozenset(request.name for request in problem.spec.packages if problem.is_known(request.name))
+    return statements(problem.spec, names)
+
+
 def _only(problem: Problem, keep: tuple[Statement, ...]) -> Problem:
     """The problem with all other statements taken back."""
     spec = problem.spec
-    for statement in statements(problem.spec, frozenset(problem.requests)):
+    for statement in _statements(problem):
         if statement.text not in {kept.text for kept in keep}:
             spec = statement.without(spec)
     return problem.with_spec(spec)

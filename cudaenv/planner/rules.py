@@ -10,7 +10,7 @@ from packaging.version import Version
 from cudaenv.matrix.packages import Release
 from cudaenv.model.machine import Machine
 from cudaenv.model.plan import Reason
-from cudaenv.model.spec import Provider
+from cudaenv.model.spec import PackageRequest, Provider
 from cudaenv.model.versions import CudaBinding, CudaVersion, PythonVersion
 from cudaenv.planner.candidates import Candidate
 from cudaenv.planner.machine_rules import MACHINE_RULES, listing
@@ -72,6 +72,14 @@ def broken(candidate: Candidate, problem: Problem) -> Iterator[Reason]:
 def _newest_asked(name: str, problem: Problem) -> Version | None:
     """The newest release of a package that the user's requests allow."""
     requests = problem.requests.get(name, [])
+    memory, key = problem.matrix.memory, ("newest", name, *(str(item.specifier) for item in requests))
+    if key not in memory:
+        memory[key] = _newest(name, requests, problem)
+    found: Version | None = memory[key]
+    return found
+
+
+def _newest(name: str, requests: list[PackageRequest], problem: Problem) -> Version | None:
     return max(
         (
             row.version

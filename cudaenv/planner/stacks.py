@@ -121,10 +121,13 @@ def stacks(problem: Problem, platform: Platform) -> Iterator[Stack]:
 
 def _wheel_builds(problem: Problem, platform: Platform) -> Iterator[Stack]:
     matrix, requests = problem.matrix, problem.requests[TORCH]
-    for build in (*matrix.builds(platform), *_newer_than_matrix(requests, platform, matrix)):
-        stack = of_wheel(build)
+    memory, key = matrix.memory, ("wheel stacks", platform)
+    if key not in memory:
+        memory[key] = tuple(of_wheel(build) for build in matrix.builds(platform))
+    newer = (of_wheel(build) for build in _newer_than_matrix(requests, platform, matrix))
+    for stack in (*memory[key], *newer):
         yield stack
-        repeated = _repeated(stack, build, problem)
+        repeated = _repeated(stack, problem)
         if repeated is not None:
             yield repeated
 
@@ -152,12 +155,12 @@ def of_wheel(build: TorchBuild) -> Stack:
     )
 
 
-def _repeated(stack: Stack, build: TorchBuild, problem: Problem) -> Stack | None:
+def _repeated(stack: Stack, problem: Problem) -> Stack | None:
     """The same build from the index where it has its variant in its version, for who names its CUDA."""
     if stack.index != DEFAULT_INDEX or stack.cuda is None or problem.spec.cuda.line != stack.cuda:
         return None
     for index in problem.matrix.tables.indexes:
-        if index.repeats is not None and index.repeats.contains(build.version):
+        if index.repeats is not None and index.repeats.contains(stack.version):
             return replace(stack, index=index.index, labelled=True)
     return None
 
@@ -202,8 +205,16 @@ def _line(variant: str) -> CudaVersion | None:
     return None if variant == "cpu" else CudaVersion.from_variant(variant)
 
 
-def _conda_builds(problem: Problem, platform: Platform) -> Iterator[Stack]:
-    matrix = problem.matrix
+def _conda_builds(problem: Problem, platform: Platform) -> tuple[Stack, ...]:
+    """The builds of torch in conda's channels; read once."""
+    memory, key = problem.matrix.memory, ("conda stacks", platform)
+    if key not in memory:
+        memory[key] = tuple(_read_conda_builds(problem.matrix, platform))
+    found: tuple[Stack, ...] = memory[key]
+    return found
+
+
+def _read_conda_builds(matrix: Matrix, platform: Platform) -> Iterator[Stack]:
     every = sorted({python for build in matrix.tables.torch for python in build.pythons})
     for build in matrix.tables.conda_builds:
         cuda = _line(build.variant)

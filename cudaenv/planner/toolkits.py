@@ -104,19 +104,30 @@ def _label(stack: Stack, matrix: Matrix) -> Toolkit | None:
 
 def image_of(stack: Stack, problem: Problem) -> Image | None:
     """The development image of a stack's line: one whose compiler nvcc and torch's headers accept."""
-    found = [
-        (system, image)
-        for image in problem.matrix.tables.images
-        for system in problem.matrix.tables.systems
-        if image.image == NVIDIA_IMAGE
-        and image.os == system.os
-        and image.cuda == stack.cuda
-        and stack.platform in image.platforms
-        and DEVEL in image.flavours
-        and _system_suits(system, stack, problem.matrix)
-    ]
+    images = _development_images(problem.matrix)
     # The systems stand in the order in which they are preferred.
-    return (found and min(found, key=lambda item: problem.matrix.tables.systems.index(item[0]))[1]) or None
+    return next(
+        (
+            image
+            for system in problem.matrix.tables.systems
+            for image in images.get((stack.cuda, system.os), ())
+            if stack.platform in image.platforms and _system_suits(system, stack, problem.matrix)
+        ),
+        None,
+    )
+
+
+def _development_images(matrix: Matrix) -> dict[tuple[CudaVersion | None, str], list[Image]]:
+    """NVIDIA's development images by CUDA and operating system; sorted out once."""
+    key = "development images"
+    if key not in matrix.memory:
+        images: dict[tuple[CudaVersion | None, str], list[Image]] = {}
+        for image in matrix.tables.images:
+            if image.image == NVIDIA_IMAGE and DEVEL in image.flavours:
+                images.setdefault((image.cuda, image.os), []).append(image)
+        matrix.memory[key] = images
+    found: dict[tuple[CudaVersion | None, str], list[Image]] = matrix.memory[key]
+    return found
 
 
 def _system_suits(system: System, stack: Stack, matrix: Matrix) -> bool:

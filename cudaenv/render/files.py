@@ -190,17 +190,21 @@ def _lines(text: str) -> list[str]:
 
 def _installing(plan: Plan, environment: Environment) -> Iterator[str]:
     """How to install, and where this file alone would not do."""
+    if environment.conda is not None:
+        name = environment_file(plan, environment, "requirements.txt")
+        yield f"Into the conda environment: pip install -r {name}"
+        yield "conda supplies torch and CUDA: `pip install --dry-run` shows whether a second copy would come."
+        return
     names = ("requirements.txt", "requirements.lock", "pylock.toml")
     requirements, lock, pylock = (environment_file(plan, environment, name) for name in names)
     yield "Install with one of these; both files name each wheel by URL and hash:"
     yield f"  pip install --no-deps --require-hashes -r {lock}"
     yield f"  uv pip sync {pylock}"
-    target = environment.python
-    yield f"On a machine without network: fetch with `pip download --no-deps -r {lock} -d wheelhouse"
-    options = f"--only-binary :all: --python-version {target}{_pip_platform(environment)}"
-    yield f"  {options}` where there is one, then"
-    yield f"  `pip install --no-index --find-links wheelhouse -r {requirements}` where there is none."
-    if environment.toolkit is not None and environment.conda is None:
+    yield "For a machine without network, fetch on one that has it, with bash, and install on the other:"
+    yield f"  pip download --no-deps -r {lock} -d wheelhouse --only-binary :all: \\"
+    yield f"    --python-version {environment.python} {_pip_platforms(environment)}".rstrip()
+    yield f"  pip install --no-index --find-links wheelhouse -r {requirements}"
+    if environment.toolkit is not None:
         yield from _compiling(environment)
     if environment.built:
         builds = environment_file(plan, environment, "requirements.build.txt")
@@ -230,13 +234,26 @@ def _compiling(environment: Environment) -> Iterator[str]:
     yield from (f"  {name}={value}" for name, value in environment.env)
 
 
-def _pip_platform(environment: Environment) -> str:
-    """The option by which pip downloads for another platform than the one it runs on."""
-    machine = {"AMD64": "amd64"}.get(environment.platform.machine, environment.platform.machine)
+def _pip_platforms(environment: Environment) -> str:
+    """The options by which pip downloads for another platform than the one it runs on.
+
+    pip takes a manylinux tag for itself and not for the older ones that it implies, so each is named
+    (`_custom_manylinux_platforms` in pip/_internal/utils/compatibility_tags.py).
+    """
+    machine = environment.platform.machine
     if environment.platform.is_linux:
         glibc = environment.glibc_target or environment.glibc
-        return f" --platform manylinux_{glibc.major}_{glibc.minor}_{machine}" if glibc else ""
-    return f" --platform win_{machine}" if environment.platform is Platform.WIN_64 else ""
+        every = (
+            f"--platform=manylinux_{glibc.major}_{{{OLDEST_GLIBC}..{glibc.minor}}}_{machine} "
+            if glibc
+            else ""
+        )
+        return f"{every}--platform={{manylinux2014,linux}}_{machine}"
+    return f"--platform=win_{machine.lower()}" if environment.platform is Platform.WIN_64 else ""
+
+
+OLDEST_GLIBC: Final = 5
+"""The minor version of the oldest glibc that wheels are made for, that of manylinux1 (PEP 513)."""
 
 
 # --- Dockerfile

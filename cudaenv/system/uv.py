@@ -149,16 +149,23 @@ def _address(text: str) -> str:
 
 
 def build_package(
-    requirement: str, prefix: Path, environ: Mapping[str, str], variables: Mapping[str, str]
+    requirement: str,
+    prefix: Path,
+    environ: Mapping[str, str],
+    variables: Mapping[str, str],
+    *,
+    indexes: Mapping[str, str],
 ) -> None:
     """Build one locked source distribution in an environment that has what it needs, and install it there.
 
-    `requirement` names it by URL with its hash. Without build isolation, so that it finds torch; with
-    `variables` set. ToolError with the end of the compiler's output where it fails.
+    `requirement` names it by URL with its hash, `indexes` are as in `sync_environment`. Without build
+    isolation, so that it finds torch; with `variables` set. ToolError with the end of the compiler's
+    output where it fails.
     """
     with tempfile.TemporaryDirectory(prefix="cudaenv-") as folder:
         place = Path(folder)
-        (place / "uv.toml").write_text("", encoding="utf-8")
+        named = [{"name": name, "url": url} for name, url in sorted(indexes.items())]
+        (place / "uv.toml").write_text(tomli_w.dumps({"index": named}), encoding="utf-8")
         (place / "requirements.txt").write_text(requirement, encoding="utf-8")
         path = os.pathsep.join([str(prefix / "bin"), environ.get("PATH", os.defpath)])
         env = uv_environment(environ, place / "uv.toml") | {"PATH": path, "VIRTUAL_ENV": str(prefix)}

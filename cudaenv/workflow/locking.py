@@ -25,6 +25,7 @@ from cudaenv.system.uv import compile_pylock, find_uv, uv_version
 from cudaenv.workflow.parallel import AT_ONCE
 from cudaenv.workflow.planning import (
     Refused,
+    heeding,
     plan_project,
     read_lock,
     rendered,
@@ -55,7 +56,7 @@ def lock_project(project: Project, *, upgrade: bool = False) -> Locked:
     Existing pins are kept unless `upgrade`. NoPlanError, ToolError and FetchError say what failed.
     """
     document = None if upgrade else read_lock(project)
-    if document is not None and document.spec.get("packages") != spec_json(project.spec)["packages"]:
+    if document is not None and not _asks_for_the_same(project.spec, document):
         # Whether the packages still bring them in shows when they are resolved.
         document = replace(document, brought_in=(), bounds=())
     plan, spec, machines_from = plan_project(project, document)
@@ -102,6 +103,11 @@ def lock_project(project: Project, *, upgrade: bool = False) -> Locked:
         spec = with_brought_in(spec, brought_in)
         plan = make_plan(spec, project.matrix)
     raise Refused(plan)
+
+
+def _asks_for_the_same(spec: Spec, document: LockDocument) -> bool:
+    """Whether the packages are those that were locked; a lock records them with what it found beside them."""
+    return bool(document.spec.get("packages") == spec_json(heeding(spec, document))["packages"])
 
 
 def _new_bounds(project: Project, plan: Plan, mirrors: Mirrors, known: Sequence[str]) -> tuple[str, ...]:

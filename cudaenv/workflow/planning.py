@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from cudaenv.errors import NoPlanError, SpecError
-from cudaenv.lock.document import NAME, LockDocument, read_document
+from cudaenv.lock.document import HINT, NAME, LockDocument, read_document
 from cudaenv.model.plan import Plan
 from cudaenv.model.spec import Spec
 from cudaenv.model.spec_reader import parse_package
@@ -58,17 +58,31 @@ def plan_project(project: Project, document: LockDocument | None = None) -> tupl
     if document is not None and machines_from == RECORDED:
         machines_from = document.machines_from
     if document is not None:
-        spec = with_bounds(with_brought_in(spec, document.brought_in), document.bounds)
+        spec = heeding(spec, document)
     return make_plan(spec, project.matrix), spec, machines_from
 
 
 def why_not(project: Project, asked: Mapping[str, Any]) -> tuple[Plan, Answer]:
     """The plan, and why it is not the one that has what is asked for, given as keys of a spec."""
-    plan, spec, _ = plan_project(project)
+    document = None if project.options else read_lock(project)
+    plan, spec, _ = plan_project(project, document)
     packages = {**project.options.get("packages", {}), **asked.get("packages", {})}
     options = {**project.options, **asked, **({"packages": packages} if packages else {})}
     other = replace(project.changed(options=options, draft=project.draft).spec, machines=spec.machines)
+    if document is not None:
+        other = heeding(other, document)
     return plan, planner_why_not(spec, other, project.matrix)
+
+
+def heeding(spec: Spec, document: LockDocument) -> Spec:
+    """The spec with what a lock holds beside it: packages that were brought in, and bounds.
+
+    SpecError where they are no requirements.
+    """
+    try:
+        return with_bounds(with_brought_in(spec, document.brought_in), document.bounds)
+    except ValueError as error:
+        raise SpecError(f"`{NAME}` cannot be read", [str(error)], HINT) from error
 
 
 def with_brought_in(spec: Spec, names: Sequence[str]) -> Spec:

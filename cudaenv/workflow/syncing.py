@@ -77,14 +77,15 @@ def sync_project(project: Project, *, name: str | None, prefix: Path | None, any
     target = prefix or project.folder / ".venv"
     mirrors = Mirrors.of(project.matrix.tables.indexes, project.spec.indexes)
     project.talk(f"installing {environment['name']} into {target}")
+    indexes = _indexes(environment, mirrors)
     sync_environment(
         fetchable(text, mirrors),
         target,
         environment["python"],
         project.environ,
-        indexes=_indexes(environment, mirrors),
+        indexes=indexes,
     )
-    built = _build(project, document, environment, target)
+    built = _build(project, document, environment, target, indexes)
     if "torch" not in environment["packages"]:
         return Synced(environment, target, {}, ("there is no torch in it to look at", *built))
     project.talk("importing torch to see what it is")
@@ -185,7 +186,11 @@ def _sms(capabilities: Sequence[str]) -> list[str]:
 
 
 def _build(
-    project: Project, document: LockDocument, environment: Mapping[str, Any], prefix: Path
+    project: Project,
+    document: LockDocument,
+    environment: Mapping[str, Any],
+    prefix: Path,
+    indexes: Mapping[str, str],
 ) -> list[str]:
     """Run the phases that build from source, in their order; what no hash pins is left to the user."""
     phases = [phase for phase in environment["phases"] if phase["builds"]]
@@ -203,7 +208,7 @@ def _build(
                 project.talk(
                     f"building {text}" + (f", about {phase['minutes']} minutes" if phase["minutes"] else "")
                 )
-                build_package(locked[name], prefix, project.environ, filled)
+                build_package(locked[name], prefix, project.environ, filled, indexes=indexes)
             else:
                 shown = " ".join(f"{key}={value}" for key, value in phase["env"].items())
                 notes.append(

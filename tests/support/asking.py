@@ -1,4 +1,4 @@
-"""Questions for the planner beyond run-only, and the tables of the matrix as plain texts to hold plans against."""
+"""Questions for the planner beyond run-only, and the tables of the matrix as plain texts."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def the(*machines: Machine, **parts: Any) -> Environment:
 
 
 def planned(spec: Spec, tables: Matrix | None = None) -> tuple[Environment, ...]:
-    """Return the environments of a plan, none where it is refused: without the refusal's search for remedies."""
+    """Return the environments of a plan, none where it is refused, without looking for remedies."""
     problem = Problem(spec, tables or matrix())
     choices = solve(problem)
     return () if choices is None else environments(choices, problem)
@@ -106,9 +106,7 @@ def has_own_driver(cuda: str, driver: str, platform: str = "linux-64") -> bool:
 def driver_runs(cuda: str, driver: str, platform: str = "linux-64") -> bool:
     """Whether a driver runs a line, by itself or by minor-version compatibility."""
     minor = LINES[cuda].get("windows_minor" if platform == "win-64" else "linux_minor")
-    return has_own_driver(cuda, driver, platform) or (
-        minor is not None and numbers(driver) >= numbers(minor)
-    )
+    return has_own_driver(cuda, driver, platform) or (minor is not None and numbers(driver) >= numbers(minor))
 
 
 def runs_machine_code(sms: Sequence[str], gpu: str) -> bool:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 import html
+import io
 import json
 import os
 import re
 import socketserver
 import sys
+import tarfile
 import threading
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from email.message import Message
-from functools import cache
+from functools import cache, cached_property
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import product
 from pathlib import Path
@@ -50,13 +53,37 @@ def write_index(
     projects: dict[str, list[_Link]] = {}
     for wheel in wheels:
         day = days.get(wheel.filename, "")
-        link = _Link(wheel, core_metadata, wheel.filename in yanked, absolute_base, day)
+        has_metadata = core_metadata and not isinstance(wheel, Sdist)  # PEP 658 is on wheels
+        link = _Link(wheel, has_metadata, wheel.filename in yanked, absolute_base, day)
         projects.setdefault(wheel.project, []).append(link)
     for name, links in projects.items():
         _write_project(folder / name, links)
         _write_pages(folder / name, pages, _html_page(links), _json_page(name, links))
     names = sorted(path.name for path in folder.iterdir() if path.is_dir())
     _write_pages(folder, pages, _html_root(names), _json_root(names))
+
+
+@dataclass(frozen=True, eq=False)
+class Sdist(Wheel):
+    """A source distribution of `files`, for an index like a wheel; it is for no tag."""
+
+    tag: str = ""
+
+    @property
+    def filename(self) -> str:
+        """The file name (PEP 625): `tiny_ext-1.0.tar.gz`."""
+        return f"{self._stem}.tar.gz"
+
+    @cached_property
+    def data(self) -> bytes:
+        """The whole file, the same for the same arguments."""
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode="w") as archive:
+            for path, content in {**self.files, "PKG-INFO": self.metadata}.items():
+                member = tarfile.TarInfo(f"{self._stem}/{path}")
+                member.size = len(content)
+                archive.addfile(member, io.BytesIO(content))
+        return gzip.compress(buffer.getvalue(), mtime=0)
 
 
 @dataclass(frozen=True)

@@ -67,8 +67,9 @@ def torch_wheels(row: Row, changes: Mapping[str, bytes] | None = None) -> list[W
     ]
     pins += [f"triton{row['triton']}; platform_system == 'Linux'"] if "triton" in row else []
     label = f"{version}+{variant}" if "index" in row else version
+    oldest = row["pythons"].split()[0]
     return [
-        Wheel("torch", label, tag, ["filelock", *pins], ">=3.6", {**files, **(changes or {})})
+        Wheel("torch", label, tag, ["filelock", *pins], f">={oldest}", {**files, **(changes or {})})
         for tag in _tags(row, platform)
     ]
 

@@ -1,4 +1,4 @@
-"""Plans from conda: channels, selectors, build strings and virtual packages, as solvers and parsers read them."""
+"""Plans from conda: channels, selectors, build strings and virtual packages, as solvers read them."""
 
 from __future__ import annotations
 
@@ -92,11 +92,7 @@ def test_upstreams_builds_are_kept_from_the_mkl_that_breaks_them() -> None:
 
 @pytest.mark.parametrize("name", ASKED)
 def test_one_selector_chooses_the_cuda_of_the_build(name: str) -> None:
-    selecting = [
-        text
-        for text in specs(name)
-        if re.match(r"(cuda-version|pytorch-cuda|cudatoolkit)\b", text)
-    ]
+    selecting = [text for text in specs(name) if re.match(r"(cuda-version|pytorch-cuda|cudatoolkit)\b", text)]
     assert len(selecting) == 1
     assert selecting[0].rpartition("=")[2] == str(environment(name).cuda)
 
@@ -108,7 +104,11 @@ def test_the_build_of_torch_is_pinned_so_that_no_cpu_build_will_do(name: str) ->
     assert version.count(".") == 2, "with a build string `=2.7` means exactly 2.7"
     pattern = re.compile(re.escape(build).replace(r"\*", ".*"))
     digits = str(environment(name).cuda).replace(".", "")
-    assert not [text for text in ("cpu_generic_py312_h1", "cpu_mkl_py312_0", "py3.12_cpu_0") if pattern.fullmatch(text)]
+    assert not [
+        text
+        for text in ("cpu_generic_py312_h1", "cpu_mkl_py312_0", "py3.12_cpu_0")
+        if pattern.fullmatch(text)
+    ]
     assert digits in build.replace(".", "")
 
 
@@ -248,7 +248,9 @@ def test_the_files_are_yaml_with_what_was_planned(name: str) -> None:
     assert document["platforms"] == [str(environment(name).platform)]
     virtual = found["virtual-packages.yml"]["subdirs"]
     assert virtual == {str(environment(name).platform): {"packages": dict(part.virtual_packages)}}
-    assert all(isinstance(value, str) for value in virtual[str(environment(name).platform)]["packages"].values())
+    assert all(
+        isinstance(value, str) for value in virtual[str(environment(name).platform)]["packages"].values()
+    )
 
 
 READ = """
@@ -266,13 +268,31 @@ os._exit(0)  # the library crashes now and then where an interpreter shuts down
 def test_every_spec_is_a_match_spec() -> None:
     texts = sorted({text for name in ASKED for text in files(name)["environment.yml"]["dependencies"]})
     done = subprocess.run(
-        [sys.executable, "-c", READ], input=json.dumps(texts), capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-c", READ],
+        input=json.dumps(texts),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
     )
     found = json.loads(done.stdout)
     names = {name for name, _ in found}
     assert len(found) == len(texts) > 20
-    assert names >= {"python", "pytorch", "cuda-version", "pytorch-cuda", "cudatoolkit", "cuda-toolkit", "mkl"}
+    assert names >= {
+        "python",
+        "pytorch",
+        "cuda-version",
+        "pytorch-cuda",
+        "cudatoolkit",
+        "cuda-toolkit",
+        "mkl",
+    }
     bad = subprocess.run(
-        [sys.executable, "-c", READ], input='["pytorch=[2"]', capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", READ],
+        input='["pytorch=[2"]',
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     assert bad.returncode != 0

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from packaging.version import Version
 
 from cudaenv.errors import SpecError
 from cudaenv.matrix.matrix import Matrix
@@ -844,6 +845,57 @@ def test_conda_serves_only_what_no_wheel_serves() -> None:
     assert arm.conda.channels == ("conda-forge",)
     assert arm.torch.match_spec in arm.conda.specs
     assert environment(machine(gpus=["GH200"], platform="linux-aarch64")).provider == "pip"
+
+
+def test_a_conda_build_of_which_no_python_is_known_is_not_planned() -> None:
+    tables = matrix().tables
+    (newest, *_) = sorted(
+        (
+            row
+            for row in tables.conda_builds
+            if row.package == "pytorch" and row.platform is Platform.LINUX_64
+        ),
+        key=lambda row: row.version,
+        reverse=True,
+    )
+    ahead = replace(newest, version=Version("2.99.0"), pythons=())
+    with_it = Matrix(replace(tables, conda_builds=(*tables.conda_builds, ahead)))
+    found = plan_for(machine(platform="linux-64"), provider="conda", tables=with_it)
+    assert [item.torch.version for item in found.environments] == [newest.version]
+
+
+def test_a_toolkit_without_an_image_has_no_image_to_build_in() -> None:
+    old = plan_for(target="develop-kernels", cuda="10.2")
+    (image,) = [item["base_image"] for item in plan_json(old)["environments"]]
+    assert image == {"build": None, "run": "python:3.10-slim"}
+    newer = plan_for(target="develop-kernels", cuda="11.8")
+    (image,) = [item["base_image"] for item in plan_json(newer)["environments"]]
+    assert image["build"].startswith("nvidia/cuda:11.8.0-devel-")
+
+
+def test_what_needs_no_torch_is_planned_on_a_cuda_alone_with_a_reason() -> None:
+    plan = validated(plan_for(packages=["cupy-cuda12x"]))
+    (only,) = plan.environments
+    assert (only.has_torch, only.title, only.sms) == (False, f"CUDA {only.cuda}", ())
+    (which,) = [item for item in plan.decisions if item.question.startswith("Which CUDA for")]
+    assert "nothing here needs torch" in which.because[0].text
+
+
+@pytest.mark.parametrize(
+    ("package", "requirement", "major"),
+    [
+        ("tensorflow", "tensorflow[and-cuda]==2.21.0", 12),
+        ("jax", "jax[cuda13]==0.12.0.1", 13),
+        ("cupy-cuda12x", "cupy-cuda12x[ctk]==", 12),
+    ],
+)
+def test_a_package_that_needs_no_torch_is_asked_for_with_the_cuda_that_it_can_have(
+    package: str, requirement: str, major: int
+) -> None:
+    found = environment(machine(gpus=["RTX 4090"], driver="595.71.05"), packages=[package])
+    assert found.packages[0].requirement.startswith(requirement)
+    assert found.cuda is not None
+    assert found.cuda.major == major
 
 
 def test_every_reason_names_its_row_and_source() -> None:

@@ -141,7 +141,11 @@ ALIKE = by_what_counts()
 
 def place_of(row: Row, *, is_named: bool) -> str:
     """The index that a build is taken from: of a default build with its CUDA named, the one that repeats it."""
-    repeats = [other for other in table("indexes") if SpecifierSet(other.get("repeats", "<0")).contains(row["version"])]
+    repeats = [
+        other
+        for other in table("indexes")
+        if SpecifierSet(other.get("repeats", "<0")).contains(row["version"])
+    ]
     return repeats[0]["index"] if is_named and not row.get("index") and repeats else row.get("index", "")
 
 
@@ -296,7 +300,9 @@ def test_every_gpu_gets_the_newest_torch_with_its_code_whatever_the_glibc(capabi
 
 
 CONDA_BUILDS = [
-    row for row in table("conda-builds") if row["package"] == "pytorch" and row["variant"] != "cpu" and "sms" in row
+    row
+    for row in table("conda-builds")
+    if row["package"] == "pytorch" and row["variant"] != "cpu" and "sms" in row
 ]
 
 

@@ -163,6 +163,19 @@ def test_requirements_name_the_index_of_each_package() -> None:
     assert "Not from this file" not in new
 
 
+def test_fetching_for_another_machine_names_each_older_tag_that_its_glibc_runs() -> None:
+    """pip takes `manylinux_2_31` for itself alone, and bash writes the others out."""
+    text = rendered(cases()["v100"])["requirements.txt"]
+    (options,) = [line for line in text.splitlines() if "--python-version" in line]
+    echo = ["bash", "-c", f"echo {options.removeprefix('#')}"]
+    said = subprocess.run(echo, capture_output=True, text=True, check=True).stdout.split()
+    numbered = [f"--platform=manylinux_2_{minor}_x86_64" for minor in range(5, 32)]
+    others = ["--platform=manylinux2014_x86_64", "--platform=linux_x86_64"]
+    assert said == ["--python-version", "3.14", *numbered, *others]
+    windows = rendered(cases()["windows"])["requirements.txt"]
+    assert "--python-version 3.14 --platform=win_amd64\n" in windows
+
+
 def test_requirements_tell_only_of_their_own_machines() -> None:
     files = rendered(cases()["gtx-1080-ti-and-rtx-5090"])
     assert "the driver of `old` is not known" in files["requirements.cu126.txt"]

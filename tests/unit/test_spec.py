@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from cudaenv.errors import SpecError
 from cudaenv.model.machine import Platform
+from cudaenv.model.machine_reader import KEYS as MACHINE_KEYS
 from cudaenv.model.spec import CudaRequest, PackageRequest, Provider, PythonRequest, Spec, Target
 from cudaenv.model.spec_reader import (
     KEYS,
-    MACHINE_KEYS,
     Known,
     parse_index_url,
     parse_package,

@@ -1,4 +1,4 @@
-"""Targets: what each plans and never plans, over the GPUs, drivers, platforms and providers that there are."""
+"""Targets: what each plans and never plans, over all GPUs, drivers, platforms and providers."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def grid(platform: str) -> tuple[Machine, ...]:
     )
 
 
-# Every GPU x driver x target x platform x provider: whatever the order of preference, what may be chosen runs.
+# Every GPU x driver x target x platform x provider: whatever is preferred, what may be chosen runs.
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -80,7 +80,8 @@ def test_what_may_be_planned_breaks_no_floor_and_reaches_every_gpu(target: str, 
                 assert runs_machine_code(sms, gpu) or by_ptx, (stack.title, gpu)
                 assert not toolkit or compiles_for(toolkit, gpu), (toolkit, gpu)
                 assert all(
-                    runs_machine_code(code, gpu) or gpu in exact or only_ptx for code, exact, only_ptx in codes
+                    runs_machine_code(code, gpu) or gpu in exact or only_ptx
+                    for code, exact, only_ptx in codes
                 ), (candidate.packages, gpu)
     assert pairs > 1_000
 
@@ -160,7 +161,8 @@ def test_xformers_is_of_the_cuda_major_of_its_torch_and_reaches_the_gpu() -> Non
             candidates = [
                 row
                 for row in matrix().releases("xformers")
-                if row.version.public == xformers.version.public and row.index == xformers.index
+                if row.version.public == xformers.version.public
+                and row.index == xformers.index
                 and item.platform in row.platforms
             ]
             assert any(
@@ -178,8 +180,11 @@ def test_a_v100_goes_back_to_the_xformers_that_has_its_code() -> None:
     assert xformers.version < package(newer, "xformers").version
     assert package(environment, "torch").version < package(newer, "torch").version
     (row, *_) = [
-        row for row in matrix().releases("xformers")
-        if row.version == xformers.version and row.index == xformers.index and row.variant in {"", xformers.variant}
+        row
+        for row in matrix().releases("xformers")
+        if row.version == xformers.version
+        and row.index == xformers.index
+        and row.variant in {"", xformers.variant}
     ]
     assert "7.0" in {str(sm) for sm in row.sms}
 

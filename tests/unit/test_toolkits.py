@@ -80,7 +80,10 @@ def test_the_architectures_are_those_of_the_machines_and_never_ptx() -> None:
 
 
 def test_several_gpus_are_all_compiled_for() -> None:
-    machines = (lab("V100", "570.86.10"), machine("b", ["A100", "RTX 5090"], "580.95.05", platform="linux-64"))
+    machines = (
+        lab("V100", "570.86.10"),
+        machine("b", ["A100", "RTX 5090"], "580.95.05", platform="linux-64"),
+    )
     environment = the(*machines, target=KERNELS)
     assert dict(environment.env)["TORCH_CUDA_ARCH_LIST"] == "7.0;8.0;12.0"
     assert str(environment.cuda) == "12.8"
@@ -93,7 +96,7 @@ def test_library_paths_are_nobodys_business() -> None:
 
 
 def loads_its_ptx(gpu: str, driver: str) -> list[str]:
-    """The lines of builds of torch that a driver has itself and that compile for the GPU, by the tables alone."""
+    """The lines of torch's builds that a driver has itself and whose nvcc knows the GPU, by the tables."""
     cudnn = rows("cudnn")
 
     def served(row: dict[str, str], cuda: str) -> bool:
@@ -151,7 +154,9 @@ def test_below_cuda_13_wheels_alone_are_refused() -> None:
     refusal = ask(lab("V100", "580.95.05"), target=KERNELS, provider="pip").refusal
     assert refusal is not None
     assert "provider `pip`" in refusal.conflict
-    assert any("from CUDA 13 on only" in reason.text or "machine code" in reason.text for reason in refusal.because)
+    assert any(
+        "from CUDA 13 on only" in reason.text or "machine code" in reason.text for reason in refusal.because
+    )
 
 
 @pytest.mark.parametrize("cuda", ["13.0", "13.2"])

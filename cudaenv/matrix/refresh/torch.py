@@ -12,7 +12,6 @@ architectures all were compiled. Before 1.7 `C++17.h` is the header that refuses
 from __future__ import annotations
 
 import re
-import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -24,6 +23,7 @@ from packaging.version import Version
 from cudaenv.matrix.packages import TorchBuild
 from cudaenv.matrix.refresh.artefacts import Artefacts, Link, ProjectFile, RawRow, Scope, Survey, Wheel
 from cudaenv.matrix.refresh.cells import filled, words
+from cudaenv.matrix.refresh.fatbins import machine_code
 from cudaenv.matrix.refresh.metadata import Metadata
 from cudaenv.matrix.refresh.release_files import NamedWheel, ReleaseFiles, newest_python, releases
 from cudaenv.matrix.refresh.wheel_names import MANYLINUX
@@ -74,13 +74,6 @@ _PYTHON_LIBRARY = {
 
 # Kernels of Caffe2 in a library of their own: some megabytes, where libtorch_cuda.so has a gigabyte.
 _KERNELS = "torch/lib/libcaffe2_detectron_ops_gpu.so"
-# What `fatbinary` writes begins with a magic number, the version 1, the size of this header and that of all
-# entries. An entry begins with its kind (1 is PTX, 2 machine code), the sizes of its header and its content;
-# the capability follows.
-_FATBIN = b"\x50\xed\x55\xba\x01\x00\x10\x00"
-_FATBIN_HEADER = 16
-_FATBIN_ENTRY = struct.Struct("<H2xIQ12xI")
-_MACHINE_CODE = 2
 
 # The headers that may refuse compilers, and the release from which on one of them does.
 _HEADERS = ("torch/include/ATen/ATen.h", "torch/include/c10/util/C++17.h")
@@ -206,7 +199,10 @@ def read_fatbins(library: bytes) -> dict[str, str]:
     PTX is no column of it: torch's own kernels of these releases have some, the code of cuDNN and cuBLAS that
     is linked into the same wheels has none, so that on a newer GPU only a part of it runs.
     """
-    found = {frozenset(_machine_code(entries)) for entries in _fatbins(library)}
+    try:
+        found = set(machine_code(library))
+    except ValueError as error:
+        raise ValueError(f"{_KERNELS}: {error}") from error
     if len(found) != 1 or not (sms := found.pop()):
         raise ValueError(f"{_KERNELS} has fatbins for {len(found)} lists of architectures")
     return {"sms": words(sorted(sms))}
@@ -311,27 +307,6 @@ def _read_code(wheel: Wheel, platform: Platform) -> dict[str, str]:
     if _KERNELS in wheel.sizes and not _ARCHITECTURES.search(library):
         return read_fatbins(wheel.read(_KERNELS, _MAX_LIBRARY))
     return read_architectures(library)
-
-
-def _fatbins(library: bytes) -> Iterator[bytes]:
-    """Yield the entries of each fatbin in a library."""
-    end = 0
-    while (start := library.find(_FATBIN, end)) >= 0:
-        begin = start + _FATBIN_HEADER
-        end = begin + int.from_bytes(library[start + len(_FATBIN) : begin], "little")
-        if end > len(library):
-            raise ValueError(f"{_KERNELS} has a fatbin that is cut off")
-        yield library[begin:end]
-
-
-def _machine_code(entries: bytes) -> Iterator[ComputeCapability]:
-    """Yield the capabilities that a fatbin has machine code for."""
-    at = 0
-    while at + _FATBIN_ENTRY.size <= len(entries):
-        kind, header, content, capability = _FATBIN_ENTRY.unpack_from(entries, at)
-        if kind == _MACHINE_CODE:
-            yield ComputeCapability.parse(f"sm_{capability}")
-        at += max(header + content, _FATBIN_ENTRY.size)
 
 
 def _text(wheel: Wheel, name: str) -> str:

@@ -1,0 +1,184 @@
+"""Files of environments that compile: Dockerfiles as Docker and hadolint read them, and phases."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+import subprocess
+import sysconfig
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from packaging.requirements import Requirement
+
+from cudaenv.model.plan import Environment, Plan
+from cudaenv.render.files import render_files
+from tests.support.asking import ask, lab
+from tests.support.planning import ROOT
+
+TEMPLATES = {path.name: path.read_text("utf-8") for path in (ROOT / "templates").iterdir()}
+
+ASKED: dict[str, dict[str, Any]] = {
+    "system": {"gpu": "V100", "target": "develop-kernels"},
+    "wheels": {"gpu": "RTX 4090", "target": "develop-kernels", "provider": "pip"},
+    "build-by-wheels": {"gpu": "RTX 5090", "target": "mmcv-full", "packages": ["torch==2.13.0"]},
+    "build-by-system": {"gpu": "A100", "packages": ["detectron2", "torch==2.4.*"]},
+    "pycuda": {"gpu": "A100", "target": "develop-kernels", "packages": ["pycuda"]},
+    "arm": {"gpu": "GH200", "target": "develop-kernels", "platform": "linux-aarch64"},
+}
+"""A devel image to work in, the toolkit of wheels, a build with each, and a package without torch."""
+
+IGNORED = {
+    "DL3008": "a distribution's mirror has one version of a package, and drops it with the next",
+    "DL3059": "each build is a layer of its own, so that a later one that fails does not repeat its hour",
+}
+
+
+@cache
+def plan(name: str) -> Plan:
+    parts = dict(ASKED[name])
+    return ask(lab(parts.pop("gpu"), "595.71.05", parts.pop("platform", "linux-64")), **parts)
+
+
+def environment(name: str) -> Environment:
+    (found,) = plan(name).environments
+    return found
+
+
+@cache
+def files(name: str) -> dict[str, str]:
+    return render_files(plan(name), templates=TEMPLATES, spec_name="cudaenv.toml")
+
+
+def commands(text: str) -> list[tuple[str, tuple[str, ...]]]:
+    """What Docker's own parser sees."""
+    parser: Any = importlib.import_module("dockerfile")
+    return [(item.cmd, tuple(item.value)) for item in parser.parse_string(text)]
+
+
+def hadolint(path: Path) -> list[dict[str, Any]]:
+    program = Path(sysconfig.get_path("scripts")) / "hadolint"
+    config = path.parent / "hadolint.yaml"
+    config.write_text(f"ignored: [{', '.join(IGNORED)}]\n")
+    done = subprocess.run(
+        [program, "--config", config, "--format", "json", "--no-fail", path],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    found: list[dict[str, Any]] = json.loads(done.stdout)
+    return found
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_docker_reads_the_file_and_builds_where_the_toolkit_is(name: str) -> None:
+    found, item = commands(files(name)["Dockerfile"]), environment(name)
+    arguments = dict(value[0].split("=", 1) for command, value in found if command == "ARG")
+    stages = [value for command, value in found if command == "FROM"]
+    assert item.toolkit is not None
+    assert stages[0] == ("${BUILD_IMAGE}", "AS", "build") or stages[0][0] == "${BUILD_IMAGE}"
+    assert arguments["BUILD_IMAGE"] == item.build_image
+    is_devel = bool(re.fullmatch(r"nvidia/cuda:\d+\.\d+\.\d+-devel-ubuntu\d\d\.\d\d", item.build_image))
+    assert is_devel == (item.toolkit.provider == "system")
+    if is_devel:
+        release = item.build_image.partition(":")[2]
+        assert release.startswith(f"{item.toolkit.cuda}.")
+    assert [value for command, value in found if command == "USER"][-1] != ("root",)
+    assert ("CMD", ("python",)) in found
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_hadolint_is_content(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "Dockerfile"
+    path.write_text(files(name)["Dockerfile"])
+    assert hadolint(path) == []
+
+
+def test_hadolint_would_complain(tmp_path: Path) -> None:
+    path = tmp_path / "Dockerfile"
+    text = files("system")["Dockerfile"].replace(" --no-install-recommends", "")
+    path.write_text(text.replace("USER 10001", "USER root"))
+    assert {item["code"] for item in hadolint(path)} >= {"DL3015", "DL3002"}
+
+
+def test_who_only_runs_what_was_built_gets_a_second_stage() -> None:
+    item, found = environment("build-by-system"), commands(files("build-by-system")["Dockerfile"])
+    stages = [value for command, value in found if command == "FROM"]
+    assert len(stages) == 2
+    assert stages[1] == ("${BASE_IMAGE}",)
+    assert "nvidia/cuda" not in item.base_image
+    last = max(place for place, (command, _) in enumerate(found) if command == "FROM")
+    copied = [value for command, value in found[last:] if command == "COPY"]
+    assert any("/opt/env" in value for value in copied)
+    after = " ".join(" ".join(value) for _, value in found[last:])
+    assert "CUDA_HOME" not in after
+    assert "nvcc" not in after
+
+
+def test_who_develops_stays_where_the_compiler_is() -> None:
+    for name in ("system", "wheels", "arm", "pycuda"):
+        found = commands(files(name)["Dockerfile"])
+        assert len([1 for command, _ in found if command == "FROM"]) == 1, name
+
+
+@pytest.mark.parametrize("name", ["build-by-wheels", "build-by-system", "pycuda"])
+def test_each_build_is_a_layer_with_its_variables_after_the_lock(name: str) -> None:
+    item, text = environment(name), files(name)["Dockerfile"]
+    runs = [value[0] for command, value in commands(text) if command == "RUN"]
+    (locked,) = [
+        place for place, run in enumerate(runs) if "--require-hashes" in run and "requirements.lock" in run
+    ]
+    for phase in item.phases[1:]:
+        (place,) = [place for place, run in enumerate(runs) if "--no-build-isolation" in run]
+        assert place > locked
+        assert "--no-deps" in runs[place]
+        for key, value in phase.env:
+            assert f'{key}="{value}"' in runs[place]
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_what_compiling_needs_is_set_and_no_library_path(name: str) -> None:
+    item, text = environment(name), "\n".join(files(name).values())
+    assert "LD_LIBRARY_PATH" not in text
+    assert "+PTX" not in text
+    variables = {
+        key: value
+        for command, values in commands(files(name)["Dockerfile"])
+        if command == "ENV"
+        for key, value in zip(values[::2], values[1::2], strict=False)
+    }
+    assert variables["CUDA_HOME"].strip('"') == dict(item.env)["CUDA_HOME"]
+    assert "NVCC_PREPEND_FLAGS" not in variables, "an image is chosen for its own compiler"
+    assert re.search(r"apt-get install .*g\+\+", files(name)["Dockerfile"])
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_what_is_built_stands_in_a_file_of_its_own(name: str) -> None:
+    item, found = environment(name), files(name)
+    assert ("requirements.build.txt" in found) == bool(item.built)
+    first = [line for line in found["requirements.txt"].splitlines() if line and not line.startswith("#")]
+    assert {str(Requirement(line)) for line in first} == {str(Requirement(text)) for text in item.asked}
+    if item.built:
+        lines = [
+            line for line in found["requirements.build.txt"].splitlines() if line and not line.startswith("#")
+        ]
+        assert [str(Requirement(line)) for line in lines] == [
+            str(Requirement(package.requirement)) for package in item.built
+        ]
+        assert "--no-build-isolation" in found["requirements.build.txt"]
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_the_same_plan_has_the_same_bytes(name: str) -> None:
+    assert render_files(plan(name), templates=TEMPLATES, spec_name="cudaenv.toml") == files(name)
+
+
+def test_no_image_is_the_driver_of_a_container_too_old_for_it() -> None:
+    """The image to run in has no toolkit where the driver would not let its container start."""
+    item = ask(lab("V100", "535.104.05"), target="develop-kernels", cuda="12.8").environments[0]
+    assert item.build_image.startswith("nvidia/cuda:12.8")
+    assert not item.base_image.startswith("nvidia/cuda")
