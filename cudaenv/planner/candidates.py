@@ -113,7 +113,7 @@ def _with_toolkits(problem: Problem, stack: Stack, placement: Placement) -> Iter
     if not wanted:
         yield Candidate(stack=stack, placement=placement, pythons=pythons, is_outdated=outdated)
         return
-    found = list(toolkits(stack, components(built), problem))
+    found: list[Toolkit | None] = [*toolkits(stack, components(built), problem)]
     for toolkit in found or [None]:
         yield Candidate(
             stack=stack,

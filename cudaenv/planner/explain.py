@@ -330,10 +330,12 @@ def _held_back(choice: Choice, problem: Problem) -> Iterator[Decision]:
 def _python(choices: Sequence[Choice], problem: Problem) -> Decision:
     pythons = sorted({choice.python for choice in choices})
     spec = problem.spec.python
+    is_conda = any(choice.candidate.stack.provider is Provider.CONDA for choice in choices)
+    noun = "builds" if is_conda else "wheels"
     text = (
-        f"`{spec.text}` was asked for, and it is the newest of it that has wheels of all planned packages"
+        f"`{spec.text}` was asked for, and it is the newest of it that has {noun} of all planned packages"
         if spec
-        else "the newest that has wheels of all planned packages"
+        else f"the newest that has {noun} of all planned packages"
     )
     if any(choice.candidate.has_unknown_pythons for choice in choices):
         text = "the middle one of torch's, for it is not known for which Pythons all packages have wheels"

@@ -31,12 +31,14 @@ def why_not(spec: Spec, other: Spec, matrix: Matrix) -> Answer:
     ours, theirs = solve(problem), solve(Problem(other, matrix))
     if ours is None or theirs is None:
         return Answer(plan, "")
-    if len(ours) != len(theirs):
-        fewer, more = sorted((len(ours), len(theirs)))
-        return Answer(plan, f"{fewer} environments are fewer than {more}")
+    if len(ours) < len(theirs):
+        # More are no reason by themselves: then those with a preference are apart from the others.
+        verb = "is" if len(ours) == 1 else "are"
+        return Answer(plan, f"{len(ours)} {verb} fewer environments than {len(theirs)}")
     if [choice.candidate.stack.title for choice in ours] == [item.candidate.stack.title for item in theirs]:
-        return Answer(plan, "it is what is planned")
-    pairs = zip(ours, theirs, strict=True)
+        is_planned = make_plan(spec, matrix).environments == plan.environments
+        return Answer(plan, "it is what is planned" if is_planned else "nothing, it has the same CUDA")
+    pairs = zip(ours, theirs, strict=False)
     chosen, rival = next(
         (pair for pair in pairs if pair[0].candidate.stack.title != pair[1].candidate.stack.title),
         (ours[0], theirs[0]),
