@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from packaging.specifiers import SpecifierSet
 
@@ -155,8 +157,6 @@ def test_a_pinned_torch_without_a_wheel_is_built_for() -> None:
 
 def test_every_architecture_takes_its_time() -> None:
     machines = (lab("RTX 5090", "580.95.05"), lab("A100", "580.95.05"), lab("H100", "580.95.05"))
-    from dataclasses import replace
-
     fleet = [replace(item, name=f"m{number}") for number, item in enumerate(machines)]
     item = the(*fleet, target=MMCV, packages=["torch==2.13.0"])
     phase = item.phases[-1]

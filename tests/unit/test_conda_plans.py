@@ -15,7 +15,7 @@ import yaml
 from cudaenv.model.plan import Environment, Plan
 from cudaenv.render.files import render_files
 from tests.support.asking import DRIVERS, LINES, ask, asked, has_own_driver, lab, numbers, planned, rows, the
-from tests.support.planning import ROOT
+from tests.support.planning import ROOT, machine
 
 TEMPLATES = {path.name: path.read_text("utf-8") for path in (ROOT / "templates").iterdir()}
 ERAS = {row["era"]: row for row in rows("conda-eras")}
@@ -150,8 +150,6 @@ def test_the_virtual_cuda_is_the_drivers_own(driver: str, target: str) -> None:
 
 
 def test_the_weakest_of_several_machines_is_solved_for() -> None:
-    from tests.support.planning import machine
-
     found = the(
         machine("a", ["A100"], "580.95.05", platform="linux-64", glibc="2.39"),
         machine("b", ["A100"], "550.54.15", platform="linux-64", glibc="2.28"),

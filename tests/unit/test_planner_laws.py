@@ -140,7 +140,7 @@ ALIKE = by_what_counts()
 
 
 def place_of(row: Row, *, is_named: bool) -> str:
-    """The index that a build is taken from: of a default build with its CUDA named, the one that repeats it."""
+    """The index a build is taken from: of a default build with its CUDA named, the one that repeats it."""
     repeats = [
         other
         for other in table("indexes")

@@ -164,7 +164,7 @@ def test_requirements_name_the_index_of_each_package() -> None:
 
 
 def test_fetching_for_another_machine_names_each_older_tag_that_its_glibc_runs() -> None:
-    """pip takes `manylinux_2_31` for itself alone, and bash writes the others out."""
+    """Pip takes `manylinux_2_31` for itself alone, and bash writes the others out."""
     text = rendered(cases()["v100"])["requirements.txt"]
     (options,) = [line for line in text.splitlines() if "--python-version" in line]
     echo = ["bash", "-c", f"echo {options.removeprefix('#')}"]

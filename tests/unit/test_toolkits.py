@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 import pytest
 from packaging.requirements import Requirement
 
+from cudaenv.model.machine import Fact
 from cudaenv.model.plan import Environment
+from cudaenv.model.versions import PythonVersion
 from tests.support.asking import (
     CAPABILITIES,
     DRIVERS,
@@ -24,7 +27,7 @@ from tests.support.asking import (
     runs_machine_code,
     the,
 )
-from tests.support.planning import machine
+from tests.support.planning import machine, matrix
 
 KERNELS = "develop-kernels"
 BUILDS = [row for row in rows("packages/torch") if row["variant"] != "cpu" and row["platform"] == "linux-64"]
@@ -96,7 +99,7 @@ def test_library_paths_are_nobodys_business() -> None:
 
 
 def loads_its_ptx(gpu: str, driver: str) -> list[str]:
-    """The lines of torch's builds that a driver has itself and whose nvcc knows the GPU, by the tables."""
+    """The lines of torch's builds, for Pythons that live, that a driver has and whose nvcc knows the GPU."""
     cudnn = rows("cudnn")
 
     def served(row: dict[str, str], cuda: str) -> bool:
@@ -115,7 +118,8 @@ def loads_its_ptx(gpu: str, driver: str) -> list[str]:
         cuda
         for row in BUILDS
         for cuda in [cuda_of(row)]
-        if has_own_driver(cuda, driver)
+        if any(matrix().is_supported(PythonVersion.parse(python)) for python in row["pythons"].split())
+        and has_own_driver(cuda, driver)
         and runs_machine_code(row["sms"].split(), gpu)
         and cuda in TOOLKITS
         and compiles_for(cuda, gpu)
@@ -209,10 +213,6 @@ def test_the_system_toolkit_has_a_host_compiler_that_its_nvcc_accepts() -> None:
 
 
 def test_the_compiler_of_a_machine_is_used_where_nvcc_accepts_it_and_else_named() -> None:
-    from dataclasses import replace
-
-    from cudaenv.model.machine import Fact
-
     v100 = lab("V100", "570.86.10")
     fitting = the(replace(v100, gcc=Fact(12, "test")), target=KERNELS).toolkit
     assert fitting is not None
