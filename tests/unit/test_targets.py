@@ -240,6 +240,19 @@ def test_pycuda_never_gets_the_toolkit_of_wheels(driver: str) -> None:
     assert environments
 
 
+@pytest.mark.parametrize("gpu", ["3.7", "6.1", "7.0", "8.9", "12.0"])
+def test_where_nothing_but_nvcc_is_planned_it_knows_the_gpu(gpu: str) -> None:
+    """Without torch no machine code speaks for the GPU, so the compiler alone decides."""
+    made = 0
+    for driver in DRIVERS[4:]:
+        for item in planned(asked(lab(gpu, driver), target="develop-kernels", packages=["pycuda"])):
+            made += 1
+            assert item.toolkit is not None
+            assert compiles_for(str(item.toolkit.cuda), gpu), driver
+            assert driver_runs(str(item.toolkit.cuda), driver)
+    assert made > 4
+
+
 def test_pycuda_with_wheels_alone_is_refused() -> None:
     plan = ask(lab("8.6", "595.71.05"), target="develop-kernels", packages=["pycuda"], provider="pip")
     assert plan.refusal is not None
