@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -89,6 +90,9 @@ def test_a_package_built_for_another_cuda_is_refused_whatever_its_metadata_say(
     """
     shutil.copytree(ROOT / "matrix", tmp_path / "tables")
     (tmp_path / "tables" / "packages" / "xformers.yaml").unlink()
+    targets = tmp_path / "tables" / "targets.yaml"
+    text = re.sub(r'^- {target: "xformers".*\n', "", targets.read_text("utf-8"), flags=re.MULTILINE)
+    targets.write_text(re.sub(r"^  xformers-wheels:\n(?:    .*\n)+", "", text, flags=re.MULTILINE), "utf-8")
     (tmp_path / "here").mkdir()
     packages = ("-p", "torch==2.15.0", "-p", "xformers==0.0.35")
     arguments = ("init", "--yes", "--project", "here", "--python", "3.12", *RTX_4090, *packages)
@@ -99,7 +103,7 @@ def test_a_package_built_for_another_cuda_is_refused_whatever_its_metadata_say(
 
 def test_xformers_from_pypi_is_locked_with_a_torch_of_its_own_cuda(run: Run, tmp_path: Path) -> None:
     packages = ("-p", "torch==2.10.0", "-p", "xformers")
-    run("init", "--yes", "--python", "3.12", "--cuda", "12.8", *RTX_4090, *packages)
+    run("init", "--yes", "--python", "3.12", "--cuda", ">=12.8,<12.9", *RTX_4090, *packages)
     versions = locked(tmp_path / "pylock.toml")
     assert (versions["torch"], versions["xformers"]) == ("2.10.0", "0.0.35")
     assert versions["nvidia-cuda-runtime-cu12"].startswith("12.8.")

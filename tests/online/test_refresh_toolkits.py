@@ -44,7 +44,7 @@ def shipped(table: str) -> list[RawRow]:
     problems = Problems("matrix")
     document = read_document(table, (MATRIX / f"{table}.yaml").read_text(encoding="utf-8"), problems)
     return [
-        {column: cell for column, cell in row.items() if column not in {"note", "read"}}
+        {column: cell for column, cell in row.items() if column not in {"note", "read", "torch_gcc"}}
         for row in document.rows
     ]
 
