@@ -71,8 +71,9 @@ class Candidate:
 
     @property
     def tier(self) -> tuple[bool, bool]:
-        """What comes before all else: nothing to build on a Python that lives, then wheels before conda."""
-        return bool(self.built) or self.is_outdated, self.stack.provider is Provider.CONDA
+        """What comes before all else: nothing to build, on a Python that lives; then wheels before conda."""
+        is_stale = self.is_outdated and bool(self.picks)
+        return bool(self.built) or is_stale, self.stack.provider is Provider.CONDA
 
 
 def candidates(
