@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from packaging.version import Version
+
 from cudaenv.matrix.packages import Release
 from cudaenv.model.machine import Platform
-from cudaenv.model.plan import How, PlannedPackage
+from cudaenv.model.plan import How
 from cudaenv.model.spec import COMPILER, Provider
 from cudaenv.model.versions import PythonVersion
 from cudaenv.planner.building import can_be_built, components
@@ -50,9 +52,10 @@ class Candidate:
         return tuple(pick for pick in self.picks if pick.package.how is How.BUILD)
 
     @property
-    def packages(self) -> tuple[PlannedPackage, ...]:
-        """The packages beside torch as they are planned."""
-        return tuple(pick.package for pick in self.picks)
+    def releases(self) -> dict[str, Version]:
+        """The release of each package by its name; torch, where the stack is one of it, is the first."""
+        torch = {TORCH: self.stack.version} if self.stack.name == TORCH else {}
+        return torch | {pick.name: pick.version for pick in self.picks}
 
     @property
     def has_unknown_pythons(self) -> bool:

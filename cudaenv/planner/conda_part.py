@@ -9,7 +9,7 @@ from cudaenv.model.machine import Machine, Platform
 from cudaenv.model.plan import CondaPart, How, PlannedPackage, PlannedToolkit
 from cudaenv.model.spec import Provider
 from cudaenv.model.versions import CudaVersion, GlibcVersion
-from cudaenv.planner.problem import TORCH, Problem
+from cudaenv.planner.problem import Problem
 from cudaenv.planner.search import Choice
 from cudaenv.planner.stacks import Stack
 
@@ -58,8 +58,7 @@ def _specs(
         if package.how is How.CONDA:
             # A sibling of torch without a row goes by the torch that its own builds pin.
             yield package.match_spec if package.build or not _is_sibling(package, problem) else package.name
-    versions = {TORCH: stack.version, **{pick.name: pick.version for pick in choice.candidate.picks}}
-    for name, version in versions.items():
+    for name, version in choice.candidate.releases.items():
         for pin in problem.matrix.pins(name, version, stack.channel):
             yield f"{pin.package}{pin.versions}"
     yield from _cudnn_bound(stack, machines, problem.matrix)

@@ -134,11 +134,7 @@ def _rest(choice: Choice, problem: Problem) -> tuple[str, ...]:
 
 def pins(choice: Choice, channel: str, problem: Problem) -> Iterator[Pin]:
     """What has to be held back beside the packages of a choice that come from a channel."""
-    stack = choice.candidate.stack
-    versions = {pick.name: pick.version for pick in choice.candidate.picks}
-    if stack.name == TORCH:
-        versions = {TORCH: stack.version, **versions}
-    for name, version in versions.items():
+    for name, version in choice.candidate.releases.items():
         yield from problem.matrix.pins(name, version, channel)
 
 

@@ -215,13 +215,12 @@ def _conda_builds(problem: Problem, platform: Platform) -> tuple[Stack, ...]:
 
 
 def _read_conda_builds(matrix: Matrix, platform: Platform) -> Iterator[Stack]:
-    every = sorted({python for build in matrix.tables.torch for python in build.pythons})
     for build in matrix.tables.conda_builds:
         cuda = _line(build.variant)
         if build.package != "pytorch" or build.platform is not platform:
             continue
         era = era_of(build, matrix)
-        pythons = build.pythons or _pythons_of(build.version, every, matrix)
+        pythons = build.pythons or _pythons_of(build.version, matrix)
         if cuda is None or era is None or not build.sms or not pythons:
             continue
         yield Stack(
@@ -248,18 +247,19 @@ def _pattern(build: CondaBuild, cuda: CudaVersion) -> str:
     return f"*cuda{cuda}*" if build.channel == "pytorch" else f"cuda{cuda.major}{cuda.minor}*"
 
 
-def _pythons_of(
-    version: Version, every: Iterable[PythonVersion], matrix: Matrix
-) -> tuple[PythonVersion, ...]:
+def _pythons(builds: Iterable[TorchBuild]) -> tuple[PythonVersion, ...]:
+    return tuple(sorted({python for build in builds for python in build.pythons}))
+
+
+def _pythons_of(version: Version, matrix: Matrix) -> tuple[PythonVersion, ...]:
     """Where the Pythons of a conda build are not known, those of torch's wheels of the release."""
-    known = {python for build in matrix.tables.torch if build.version == version for python in build.pythons}
-    return tuple(python for python in every if python in known)
+    return _pythons(build for build in matrix.tables.torch if build.version == version)
 
 
 def _bare_lines(problem: Problem, platform: Platform) -> Iterator[Stack]:
     """CUDA by wheels alone: the release lines of the `cuda-toolkit` metapackage."""
     matrix = problem.matrix
-    pythons = tuple(sorted({python for build in matrix.tables.torch for python in build.pythons}))
+    pythons = _pythons(matrix.tables.torch)
     for cuda in sorted({row.cuda for row in matrix.tables.toolkit_releases}):
         row = matrix.toolkit_releases(cuda)[-1]
         if platform is not Platform.OSX_ARM64 and matrix.has_line(cuda):
@@ -284,7 +284,7 @@ def _bare(
 def _bare_conda(problem: Problem, platform: Platform) -> Iterator[Stack]:
     """CUDA by conda alone: the lines whose components a channel is known to have."""
     matrix = problem.matrix
-    pythons = tuple(sorted({python for build in matrix.tables.torch for python in build.pythons}))
+    pythons = _pythons(matrix.tables.torch)
     for row in matrix.tables.conda_builds:
         if row.package not in {"cudatoolkit", "cuda-nvcc"} or row.platform is not platform:
             continue

@@ -133,7 +133,7 @@ def _requirements(plan: Plan, environment: Environment, default_index: str) -> _
         notes=list(_notes(plan, environment)),
         installing=list(_installing(plan, environment)),
         pins=[
-            (note, [_pin(package) for package in packages])
+            (note, [package_text(package) for package in packages])
             for note, packages in groupby(
                 environment.wheels, key=lambda package: _origin(package, default_index)
             )
@@ -144,11 +144,6 @@ def _requirements(plan: Plan, environment: Environment, default_index: str) -> _
             if text not in {package.requirement for package in environment.wheels}
         ],
     )
-
-
-def _pin(package: PlannedPackage) -> str:
-    """The requirement of a planned wheel; one that no index lists is named by its URL."""
-    return package_text(package)
 
 
 def _origin(package: PlannedPackage, default_index: str) -> str:

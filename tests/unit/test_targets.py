@@ -82,7 +82,7 @@ def test_what_may_be_planned_breaks_no_floor_and_reaches_every_gpu(target: str, 
                 assert all(
                     runs_machine_code(code, gpu) or gpu in exact or only_ptx
                     for code, exact, only_ptx in codes
-                ), (candidate.packages, gpu)
+                ), (candidate.releases, gpu)
     assert pairs > 1_000
 
 
