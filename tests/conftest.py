@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.support.channel import Channels, cuda_channels
+from tests.support.channel_server import ChannelServer
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -42,3 +43,10 @@ def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
 def channels(tmp_path_factory: pytest.TempPathFactory) -> Channels:
     """Conda channels with CUDA packages, which no test changes."""
     return cuda_channels(tmp_path_factory.mktemp("channels"))
+
+
+@pytest.fixture
+def channel_server(channels: Channels) -> Iterator[ChannelServer]:
+    """A server of the channels, which may be told to misbehave."""
+    with ChannelServer(channels) as server:
+        yield server

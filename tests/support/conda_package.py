@@ -84,8 +84,8 @@ class CondaPackage:
         buffer = io.BytesIO()
         with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
             _store(archive, "metadata.json", b'{"conda_pkg_format_version": 2}')
-            _store(archive, f"pkg-{self._stem}.tar.zst", _compressed(_tar(self.files)))
-            _store(archive, f"info-{self._stem}.tar.zst", _compressed(_tar(info)))
+            _store(archive, f"pkg-{self._stem}.tar.zst", zstd(_tar(self.files)))
+            _store(archive, f"info-{self._stem}.tar.zst", zstd(_tar(info)))
         return buffer.getvalue()
 
     @cached_property
@@ -197,6 +197,7 @@ def _compressor() -> Any:
     return zstandard.ZstdCompressor(level=1)
 
 
-def _compressed(data: bytes) -> bytes:
+def zstd(data: bytes) -> bytes:
+    """Compress data as repodata and the parts of a package are."""
     compressed: bytes = _compressor().compress(data)
     return compressed

@@ -98,15 +98,15 @@ async def _solved(request: Mapping[str, Any]) -> list[dict[str, Any]]:
         for asked in request["solves"]:
             try:
                 records = await _records(gateway, asked)
+                if "prefix" in request:
+                    place = Path(cache, "packages")
+                    await install_records(
+                        records, request["prefix"], client=client, cache_dir=place, show_progress=False
+                    )
             except Exception as error:  # whatever it raises is the answer
                 found.append({"records": [], "error": str(error) or type(error).__name__})
-                continue
-            if "prefix" in request:
-                folder = Path(cache, "packages")
-                await install_records(
-                    records, request["prefix"], client=client, cache_dir=folder, show_progress=False
-                )
-            found.append({"records": [described(record) for record in records]})
+            else:
+                found.append({"records": [described(record) for record in records]})
     return found
 
 

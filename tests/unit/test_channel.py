@@ -8,7 +8,6 @@ import platform
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +16,13 @@ import pytest
 from cudaenv.model.plan import Plan
 from cudaenv.workflow.syncing import PROBE
 from tests.support.channel import Channels
-from tests.support.index import IndexServer
+from tests.support.channel_server import ChannelServer
+from tests.support.conda_package import CondaPackage
 from tests.support.planning import ROOT, machine, plan_for
 from tests.support.registry import rows_of
 from tests.support.solving import Solve, install, solve_all
 
 HERE = "linux-aarch64" if platform.machine() == "aarch64" else "linux-64"
-
-
-@pytest.fixture
-def mirror(channels: Channels) -> Iterator[IndexServer]:
-    with IndexServer(channels.folder) as server:
-        yield server
 
 
 def planned(platform: str = "linux-64", gpu: str = "RTX 4090", driver: str = "", **asked: Any) -> Plan:
@@ -49,7 +43,7 @@ def requests(*plans: Plan) -> list[Solve]:
     return found
 
 
-def test_what_is_planned_for_any_target_and_platform_can_be_solved(mirror: IndexServer) -> None:
+def test_what_is_planned_for_any_target_and_platform_can_be_solved(channel_server: ChannelServer) -> None:
     asked = requests(
         *(
             planned(platform, target=target, python=python)
@@ -58,14 +52,14 @@ def test_what_is_planned_for_any_target_and_platform_can_be_solved(mirror: Index
             for python in ("3.11", "3.12")
         )
     )
-    for request, solution in zip(asked, solve_all(mirror.url, asked), strict=True):
+    for request, solution in zip(asked, solve_all(channel_server.url, asked), strict=True):
         assert not solution.error, (request, solution.error)
         assert {record["url"].split("/")[2] for record in solution.records} == {"conda.anaconda.org"}
         (torch,) = (build for name, _, build in solution.builds() if name == "pytorch")
         assert torch.startswith("cuda")
 
 
-def test_eras_before_components_can_be_solved(mirror: IndexServer) -> None:
+def test_eras_before_components_can_be_solved(channel_server: ChannelServer) -> None:
     v100 = "Tesla V100-SXM2-32GB"
     old = "470.82.01"
     asked = requests(
@@ -79,25 +73,27 @@ def test_eras_before_components_can_be_solved(mirror: IndexServer) -> None:
         planned(gpu=v100, driver=old, target="develop-kernels", python="3.11"),
     )
     wanted = ("cuda11.7", "cuda12.1", "cuda12.1", "cuda118", "cuda11.6", "cuda112", "cuda11.3", "cuda11.8")
-    for request, solution, cuda in zip(asked, solve_all(mirror.url, asked), wanted, strict=True):
+    for request, solution, cuda in zip(asked, solve_all(channel_server.url, asked), wanted, strict=True):
         assert not solution.error, (request, solution.error)
         (torch,) = (build for name, _, build in solution.builds() if name == "pytorch")
         assert cuda in torch
 
 
-def test_the_compiler_holds_the_host_compiler_back(mirror: IndexServer) -> None:
+def test_the_compiler_holds_the_host_compiler_back(channel_server: ChannelServer) -> None:
     def asked(line: str) -> Solve:
         return Solve(["conda-forge"], [f"cuda-version={line}", "cuda-nvcc"], "linux-64", {"__glibc": "2.28"})
 
-    found = solve_all(mirror.url, [asked(line) for line in ("12.0", "12.6", "12.9", "13.0")])
+    found = solve_all(channel_server.url, [asked(line) for line in ("12.0", "12.6", "12.9", "13.0")])
     gcc = [solution.version("gcc_impl_linux-64").split(".")[0] for solution in found]
     assert gcc == ["12", "13", "14", "15"]
 
 
-def test_without_a_driver_there_is_no_cuda_and_with_an_old_one_no_new_cuda(mirror: IndexServer) -> None:
+def test_the_driver_decides_about_cuda(
+    channel_server: ChannelServer,
+) -> None:
     linux = {"__glibc": "2.28"}
     none, silent, old = solve_all(
-        mirror.url,
+        channel_server.url,
         [
             Solve(["conda-forge"], ["python=3.12", "pytorch=*=cuda*"], "linux-64", linux),
             Solve(["conda-forge"], ["python=3.12", "pytorch"], "linux-64", linux),
@@ -109,26 +105,27 @@ def test_without_a_driver_there_is_no_cuda_and_with_an_old_one_no_new_cuda(mirro
     assert re.search(r"cuda-version 13.0 would constrain\W+__cuda >=13", old.error)
 
 
-def test_the_order_of_channels_decides_about_upstream_torch(mirror: IndexServer) -> None:
+def test_the_order_of_channels_decides_about_upstream_torch(channel_server: ChannelServer) -> None:
     def asked(*channels: str) -> Solve:
         specs = ["python=3.10", "pytorch=1.13.1=*cuda11.7*", "pytorch-cuda=11.7"]
         return Solve(channels, specs, "linux-64", {"__glibc": "2.28", "__cuda": "12.0"})
 
     right, wrong = solve_all(
-        mirror.url, [asked("pytorch", "nvidia", "conda-forge"), asked("conda-forge", "pytorch", "nvidia")]
+        channel_server.url,
+        [asked("pytorch", "nvidia", "conda-forge"), asked("conda-forge", "pytorch", "nvidia")],
     )
     assert not right.error
     assert "strict channel priority" in wrong.error
 
 
-def test_shards_and_whole_repodata_say_the_same(mirror: IndexServer) -> None:
+def test_shards_and_whole_repodata_say_the_same(channel_server: ChannelServer) -> None:
     asked = requests(planned(python="3.12"))
-    (sharded,) = solve_all(mirror.url, asked)
-    assert any("/shards/" in request.path for request in mirror.requests)
-    mirror.requests.clear()
-    (whole,) = solve_all(mirror.url, asked, sharded=False)
-    assert any(request.path.endswith("/repodata.json.zst") for request in mirror.requests)
-    assert not any("shards" in request.path for request in mirror.requests)
+    (sharded,) = solve_all(channel_server.url, asked)
+    assert any("/shards/" in request.path for request in channel_server.requests)
+    channel_server.requests.clear()
+    (whole,) = solve_all(channel_server.url, asked, sharded=False)
+    assert any(request.path.endswith("/repodata.json.zst") for request in channel_server.requests)
+    assert not any("shards" in request.path for request in channel_server.requests)
     assert sharded.records == whole.records
 
 
@@ -147,14 +144,14 @@ def test_every_build_of_the_matrix_has_a_package_of_its_pattern(channels: Channe
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the Python of the packages runs on Linux")
-def test_what_is_installed_runs(mirror: IndexServer, tmp_path: Path) -> None:
+def test_what_is_installed_runs(channel_server: ChannelServer, tmp_path: Path) -> None:
     """A Python of this version, and one of another, which still finds what is installed for it."""
     own = "{}.{}".format(*sys.version_info[:2])
     for python in dict.fromkeys([own if own in {"3.11", "3.12", "3.13"} else "3.12", "3.12", "3.11"]):
         prefix = tmp_path / python
         specs = [f"python={python}", "pytorch=2.12.0=cuda130_*", "cuda-version=13.0"]
         virtual = {"__glibc": "2.28", "__cuda": "13.0"}
-        solution = install(mirror.url, Solve(["conda-forge"], specs, HERE, virtual), prefix)
+        solution = install(channel_server.url, Solve(["conda-forge"], specs, HERE, virtual), prefix)
         assert not solution.error
         done = subprocess.run(
             [prefix / "bin" / "python", "-I", "-c", f"import sys; print(sys.prefix)\n{PROBE}"],
@@ -169,6 +166,86 @@ def test_what_is_installed_runs(mirror: IndexServer, tmp_path: Path) -> None:
         assert "sm_90" in torch["archs"]
 
 
-def test_what_mirrors_do_not_have_is_not_there(mirror: IndexServer) -> None:
-    (solution,) = solve_all(mirror.url, [Solve(["conda-forge"], ["no-such-package"], "linux-64")])
-    assert "no-such-package" in solution.error
+FAULTS = {
+    "another package": "hash mismatch",
+    "one byte": "[Cc]hecksum|hash mismatch",
+    "missing": "404",
+    "basic": "401",
+    "bearer": "401",
+    "token": "401",
+    "shard": "failed to decode",
+    "repodata": "hash mismatch",
+}
+"""What the server does, and what py-rattler says of it."""
+
+
+def make(fault: str, server: ChannelServer, package: CondaPackage) -> None:
+    path = server.channels.path("conda-forge", package)
+    if fault == "another package":
+        server.tamper("conda-forge", package)
+    elif fault == "one byte":
+        server.corrupt(path)
+    elif fault == "missing":
+        server.fail(path, 404)
+    elif fault == "basic":
+        server.require_auth("/", "ann", "secret")
+    elif fault == "bearer":
+        server.require_bearer("/conda-forge", "secret")
+    elif fault == "token":
+        server.require_token("secret")
+    elif fault == "shard":
+        server.replace(shard(server, package.name), b"no shard")
+    else:
+        server.rewrite("conda-forge", "noarch", other_hash)
+
+
+def other_hash(record: dict[str, Any]) -> None:
+    record["sha256"] = "0" * 64
+
+
+def shard(server: ChannelServer, name: str) -> str:
+    """The path of the shard of a package without a platform, found by asking for it alone."""
+    server.requests.clear()
+    solve_all(server.url, [Solve(["conda-forge"], [name], "linux-64")])
+    (found,) = {request.path for request in server.requests if "/noarch/shards/" in request.path}
+    return found
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_the_server_does_what_it_is_told_until_it_is_healed(
+    fault: str, channel_server: ChannelServer, tmp_path: Path
+) -> None:
+    package = channel_server.channels.find("conda-forge", "tzdata-", "noarch")
+    asked = Solve(["conda-forge"], ["tzdata"], "linux-64")
+    make(fault, channel_server, package)
+    failed = install(channel_server.url, asked, tmp_path / "broken")
+    assert re.search(FAULTS[fault], failed.error), failed
+    channel_server.heal()
+    assert not install(channel_server.url, asked, tmp_path / "prefix").error
+    assert (tmp_path / "prefix" / "share" / "tzdata" / "VERSION").read_text() == package.version
+
+
+def test_the_server_counts_what_is_asked_for(channel_server: ChannelServer, tmp_path: Path) -> None:
+    package = channel_server.channels.find("conda-forge", "tzdata-", "noarch")
+    path = channel_server.channels.path("conda-forge", package)
+    channel_server.fail(path, 500, times=1)
+    install(channel_server.url, Solve(["conda-forge"], ["tzdata"], "linux-64"), tmp_path / "prefix")
+    assert set(channel_server.downloads()) == {package.filename}
+    assert channel_server.count(r"/noarch/repodata_shards\.msgpack\.zst$") == 1
+    assert channel_server.count(r"/noarch/shards/") == 1
+
+
+def test_a_token_in_the_path_opens_the_server(channel_server: ChannelServer) -> None:
+    channel_server.require_token("secret")
+    asked = [Solve(["conda-forge"], ["tzdata"], "linux-64")]
+    (found,) = solve_all(f"{channel_server.url}/t/secret", asked)
+    assert not found.error
+    (found,) = solve_all(f"{channel_server.url}/t/other", asked)
+    assert "401" in found.error
+
+
+def test_a_channel_may_have_no_shards(channel_server: ChannelServer) -> None:
+    channel_server.without_shards()
+    (found,) = solve_all(channel_server.url, [Solve(["conda-forge"], ["tzdata"], "linux-64")])
+    assert found.version("tzdata")
+    assert channel_server.count(r"/repodata\.json\.zst$")
