@@ -11,13 +11,15 @@ import os
 import re
 import sys
 import tempfile
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import tomli_w
+from packaging.version import Version
 
 from cudaenv.errors import CudaenvError, FetchError, NoPlanError, ToolError
-from cudaenv.lock.resolution import Resolution
+from cudaenv.lock.resolution import SUPPLIED, Resolution
 from cudaenv.system.credentials import where_credentials_go
 from cudaenv.system.process import Completed, run
 
@@ -82,6 +84,8 @@ def compile_pylock(asked: Resolution, environ: Mapping[str, str], *, existing: s
         place = Path(folder)
         (place / "pyproject.toml").write_text(asked.pyproject, encoding="utf-8")
         (place / "uv.toml").write_text(asked.config, encoding="utf-8")
+        for name, version in asked.supplied:
+            _write_stand_in(place / SUPPLIED, name, version)
         if existing is not None:
             (place / "pylock.toml").write_text(existing, encoding="utf-8")
         arguments = [find_uv(), "pip", "compile", "pyproject.toml", "--quiet", *asked.arguments]
@@ -92,6 +96,20 @@ def compile_pylock(asked: Resolution, environ: Mapping[str, str], *, existing: s
         if done.status != 0:
             raise failure("resolve the environment", done)
         return (place / "pylock.toml").read_text(encoding="utf-8")
+
+
+def _write_stand_in(folder: Path, name: str, version: Version) -> None:
+    """Write a wheel that holds nothing, for the resolver to see that a package is there already."""
+    folder.mkdir(exist_ok=True)
+    stem = f"{name.replace('-', '_')}-{version}"
+    with zipfile.ZipFile(folder / f"{stem}-py3-none-any.whl", "w") as wheel:
+        wheel.writestr(
+            f"{stem}.dist-info/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+        )
+        wheel.writestr(
+            f"{stem}.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        wheel.writestr(f"{stem}.dist-info/RECORD", "")
 
 
 def default_index(environ: Mapping[str, str]) -> str:
