@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -57,14 +58,13 @@ def what_lacks(records: Iterable[CondaRecord], virtual: Mapping[str, str]) -> st
     return str(answer["lacks"])
 
 
-def install_conda(
-    records: Iterable[CondaRecord], platform: str, prefix: Path, network: CondaNetwork, *, progress: bool
-) -> None:
+def install_conda(records: Iterable[CondaRecord], platform: str, prefix: Path, network: CondaNetwork) -> None:
     """Install exactly these packages into a prefix; what else conda had in it goes.
 
-    Each file has the locked sha256, or is refused with ToolError that names both. FetchError where a
-    file cannot be fetched.
+    Progress is shown where a terminal is there to show it. A file that has not the locked sha256 is
+    refused with a ToolError that names both. FetchError where a file cannot be fetched.
     """
+    progress = sys.stderr.isatty()
     request = {"do": "install", "records": _plain(records), "platform": platform, "prefix": str(prefix)}
     with _asking(network, f"the locked conda packages cannot be installed into {prefix}") as common:
         ask({**request, "progress": progress, **common}, progress=progress)

@@ -171,8 +171,8 @@ def _record(item: Mapping[str, Any]) -> RepoDataRecord:
         0,
         item["subdir"],
         depends=[f"{name} {version}".strip() for name, version in item["requires"].items()],
-        md5=bytes.fromhex(item["md5"]),
-        sha256=bytes.fromhex(item["sha256"]),
+        md5=bytes.fromhex(item["md5"]) or None,
+        sha256=bytes.fromhex(item["sha256"]) or None,
     )
     url = item["url"]
     return RepoDataRecord(package, url.rsplit("/", 1)[-1], url, url.rsplit("/", 2)[0])
