@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.support.channel import Channels, cuda_channels
+
 GOLDEN = Path(__file__).parent / "golden"
 
 # The same examples in every run, and no failures because a machine was busy.
@@ -34,3 +36,9 @@ def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
         assert text == path.read_bytes().decode()
 
     return check
+
+
+@pytest.fixture(scope="session")
+def channels(tmp_path_factory: pytest.TempPathFactory) -> Channels:
+    """Conda channels with CUDA packages, which no test changes."""
+    return cuda_channels(tmp_path_factory.mktemp("channels"))
