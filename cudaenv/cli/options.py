@@ -59,6 +59,12 @@ _SPEC_OPTIONS = (
         metavar="NAME=URL",
         help="A mirror, pytorch=URL, or another default index, default=URL; may be repeated.",
     ),
+    click.option(
+        "--channel",
+        multiple=True,
+        metavar="NAME=URL",
+        help="A mirror of a conda channel, conda-forge=URL; may be repeated.",
+    ),
 )
 
 
@@ -124,6 +130,8 @@ def _options(given: dict[str, Any]) -> dict[str, Any]:
         found["packages"] = dict(_package(text) for text in given["package"])
     if given.get("index"):
         found["indexes"] = dict(index_mirror(text) for text in given["index"])
+    if given.get("channel"):
+        found["channels"] = dict(index_mirror(text, "--channel") for text in given["channel"])
     return found
 
 
@@ -139,11 +147,11 @@ WHY_NOT_KEYS = ("target", "python", "provider", "cuda")
 """Keys of the spec that may be asked about."""
 
 
-def index_mirror(text: str) -> tuple[str, str]:
-    """Split `pytorch=https://mirror.example/whl` into a key and a value of `[indexes]`."""
+def index_mirror(text: str, option: str = "--index") -> tuple[str, str]:
+    """Split `pytorch=https://mirror.example/whl` into a key and a value of `[indexes]` or `[channels]`."""
     name, is_split, url = text.partition("=")
     if not is_split:
-        raise click.BadParameter(f"a name and a URL, NAME=URL: {text!r}", param_hint="--index")
+        raise click.BadParameter(f"a name and a URL, NAME=URL: {text!r}", param_hint=option)
     return name, url
 
 

@@ -5,23 +5,30 @@ from __future__ import annotations
 import importlib
 import tomllib
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from packaging.pylock import Pylock, PylockValidationError
 
 from cudaenv.errors import NoPlanError, SpecError
+from cudaenv.lock.conda import CondaLock
 from cudaenv.lock.document import NAME, LockDocument, make_document
 from cudaenv.lock.mirrors import Mirrors
 from cudaenv.lock.pylock import LockedEnvironment, canonical_pylock, requirements_lock
 from cudaenv.lock.resolution import resolution
-from cudaenv.model.plan import Plan, file_name
+from cudaenv.model.plan import Environment, Plan, file_name
 from cudaenv.model.spec import Spec
 from cudaenv.model.spec_json import spec_json
 from cudaenv.model.stamp import stamped
 from cudaenv.planner.plan import make_plan
 from cudaenv.render.plan_text import plan_summary
 from cudaenv.system.uv import compile_pylock, find_uv, uv_version
+from cudaenv.workflow.conda_locking import (
+    conda_files,
+    locked_urls,
+    solve_environments,
+    supplied_packages,
+)
 from cudaenv.workflow.parallel import AT_ONCE
 from cudaenv.workflow.planning import (
     Refused,
@@ -38,6 +45,14 @@ MOST_ROUNDS = 3
 """How often a plan is made again for bounds that the resolver ran into."""
 
 VERIFYING = "cudaenv.workflow.verifying"
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What of earlier locks environments keep, by their names: pylocks, and URLs of conda packages."""
+
+    pylocks: Mapping[str, str]
+    conda: Mapping[str, Sequence[str]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,9 +82,9 @@ def lock_project(project: Project, *, upgrade: bool = False) -> Locked:
     for _ in range(len(project.matrix.family) + MOST_ROUNDS):
         if plan.refusal is not None:
             break
-        existing = {} if upgrade else _existing(project, plan, document)
+        kept = Kept({}, {}) if upgrade else _kept(project, plan, document)
         try:
-            locked, files, solver = _resolve(project, plan, spec, mirrors, existing)
+            locked, files, solver = _resolve(project, plan, spec, mirrors, kept)
         except NoPlanError:
             new = _new_bounds(project, plan, mirrors, bounds)
             if not new:
@@ -124,60 +139,52 @@ def _new_bounds(project: Project, plan: Plan, mirrors: Mirrors, known: Sequence[
 
 
 def _resolve(
-    project: Project, plan: Plan, spec: Spec, mirrors: Mirrors, existing: Mapping[str, str]
+    project: Project,
+    plan: Plan,
+    spec: Spec,
+    mirrors: Mirrors,
+    kept: Kept,
 ) -> tuple[tuple[LockedEnvironment, ...], dict[str, str], dict[str, str]]:
-    """The locked environments, all files made of them, and the solver's version.
+    """The locked environments, all files made of them, and the solvers' versions.
 
-    While the resolver waits for the network, this process renders and imports what comes next.
+    While the resolvers wait for the network, this process renders and imports what comes next.
     """
-    _about_conda(project, plan)
     find_uv()
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        pending = []
-        for environment in plan.resolved:
-            project.talk(f"resolving {plan_summary(environment)}")
-            pending.append(
-                pool.submit(
-                    compile_pylock,
-                    resolution(environment, mirrors),
-                    project.environ,
-                    existing=existing.get(environment.name),
-                )
+
+        def compiling(environment: Environment, conda: CondaLock | None) -> Future[str]:
+            supplied = supplied_packages(conda, environment) if conda else ()
+            asked = resolution(environment, mirrors, supplied)
+            return pool.submit(
+                compile_pylock, asked, project.environ, existing=kept.pylocks.get(environment.name)
             )
+
+        solving = pool.submit(solve_environments, project, plan, kept.conda)
+        for environment in plan.environments:
+            project.talk(f"resolving {plan_summary(environment)}")
+        pending = {item.name: compiling(item, None) for item in plan.resolved if item.conda is None}
         version = pool.submit(uv_version, project.environ)
         files = rendered(project, plan, spec)
         verifying = importlib.import_module(VERIFYING)
+        # Wheels on top of conda's packages are resolved for what conda then has.
+        conda = solving.result()
+        pending |= {item.name: compiling(item, conda[item.name]) for item in plan.resolved if item.conda}
+        files |= conda_files(plan, conda, files)
         try:
             locked = tuple(
-                canonical_pylock(future.result(), environment, mirrors)
-                for environment, future in zip(plan.resolved, pending, strict=True)
+                canonical_pylock(pending[environment.name].result(), environment, mirrors)
+                for environment in plan.resolved
             )
         except NoPlanError:
             # uv takes an index that wants credentials for one that lacks the package.
             verifying.ask_indexes(project, plan, mirrors)
             raise
-    return locked, {**files, **_lock_files(plan, locked)}, {"uv": version.result()}
+    solvers = {"uv": version.result()} | dict(lock.solver.split() for lock in conda.values())
+    return locked, {**files, **_lock_files(plan, locked)}, solvers
 
 
-def _about_conda(project: Project, plan: Plan) -> None:
-    """Say what of conda environments is not locked here; SpecError for wheels on top of conda packages.
-
-    Resolved without knowing conda's packages, wheels would bring a second torch and a second CUDA.
-    """
-    for environment in plan.environments:
-        if environment.conda is None:
-            continue
-        name = plan.file_name(environment, "environment.yml")
-        virtual = plan.file_name(environment, "virtual-packages.yml")
-        command = f"conda-lock lock -f {name} --virtual-package-spec {virtual}"
-        if environment.asked:
-            raise SpecError(
-                f"`{environment.name}` has wheels on top of conda packages, which cannot be locked yet",
-                list(environment.asked),
-                hint="Render it, lock conda's part with `conda-lock`, and install the wheels into it; "
-                'or take provider = "pip"',
-            )
-        project.talk(f"{environment.name}: conda's packages are not in this lock; `{command}` locks them")
+def _kept(project: Project, plan: Plan, document: LockDocument | None) -> Kept:
+    return Kept(_existing(project, plan, document), locked_urls(project, plan, document))
 
 
 def _existing(project: Project, plan: Plan, document: LockDocument | None) -> dict[str, str]:

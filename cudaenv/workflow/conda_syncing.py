@@ -1,0 +1,29 @@
+"""Installing what conda supplies of a locked environment, without any conda."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from cudaenv.lock.conda import lock_name
+from cudaenv.lock.document import LockDocument
+from cudaenv.system.conda import install_conda
+from cudaenv.system.prefix import being_installed
+from cudaenv.workflow.checking import locked_text
+from cudaenv.workflow.conda_locking import conda_lock_file, conda_network
+from cudaenv.workflow.project import Project
+
+
+def install_conda_part(
+    project: Project, document: LockDocument, environment: Mapping[str, Any], prefix: Path
+) -> None:
+    """Install the locked conda packages of an environment, in its JSON form, into a prefix.
+
+    A prefix that an interrupted run left is begun anew. DriftError where the lock is not the one that
+    was locked, SpecError where the prefix is no environment of conda packages.
+    """
+    name = lock_name(environment["name"] if len(document.environments) > 1 else "")
+    lock, _ = conda_lock_file().read_conda_lock(locked_text(project, document, name), name)
+    with being_installed(prefix):
+        install_conda(lock.records, str(environment["platform"]), prefix, conda_network(project))
