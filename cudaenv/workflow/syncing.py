@@ -22,8 +22,10 @@ from cudaenv.planner.fit import misfits
 from cudaenv.system.process import run
 from cudaenv.system.uv import build_package, sync_environment
 from cudaenv.workflow.checking import require_lock
+from cudaenv.workflow.installed import mark, prefix_of
 from cudaenv.workflow.project import Project
 from cudaenv.workflow.sources import BUILD_LOCK
+from cudaenv.workflow.workshop import complete_toolkit
 
 PROBE = """
 import json, torch
@@ -74,7 +76,7 @@ def sync_project(project: Project, *, name: str | None, prefix: Path | None, any
             f"`{file}` is {'missing' if text is None else 'not the one that was locked'}",
             hint="`cudaenv check` shows what differs; `cudaenv lock` makes it anew",
         )
-    target = prefix or project.folder / ".venv"
+    target = prefix_of(project, prefix)
     mirrors = Mirrors.of(project.matrix.tables.indexes, project.spec.indexes)
     project.talk(f"installing {environment['name']} into {target}")
     indexes = _indexes(environment, mirrors)
@@ -85,7 +87,9 @@ def sync_project(project: Project, *, name: str | None, prefix: Path | None, any
         project.environ,
         indexes=indexes,
     )
+    complete_toolkit(environment, target)
     built = _build(project, document, environment, target, indexes)
+    mark(target, environment, document.files[file])
     if "torch" not in environment["packages"]:
         return Synced(environment, target, {}, ("there is no torch in it to look at", *built))
     project.talk("importing torch to see what it is")
