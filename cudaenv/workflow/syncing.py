@@ -23,8 +23,10 @@ from cudaenv.system.process import run
 from cudaenv.system.uv import build_package, install_wheels, interpreter, sync_environment
 from cudaenv.workflow.checking import locked_text, require_lock
 from cudaenv.workflow.conda_syncing import install_conda_part
+from cudaenv.workflow.installed import is_of_conda, lock_digest, mark, prefix_of
 from cudaenv.workflow.project import Project
 from cudaenv.workflow.sources import BUILD_LOCK
+from cudaenv.workflow.workshop import complete_toolkit
 
 PROBE = """
 import json, torch
@@ -62,18 +64,19 @@ def sync_project(project: Project, *, name: str | None, prefix: Path | None, any
     document = require_lock(project)
     machine = project.machine
     environment = _choose(document, machine, project, name, anyway=anyway)
-    is_conda = environment["conda"] is not None
-    target = prefix or project.folder / default_prefix(environment)
+    target = prefix_of(project, prefix, is_of_conda(environment))
     mirrors = Mirrors.of(project.matrix.tables.indexes, project.spec.indexes)
     indexes = _indexes(environment, mirrors)
     pylock = _pylock(project, document, environment)
     project.talk(f"installing {environment['name']} into {target}")
-    if is_conda:
+    if is_of_conda(environment):
         install_conda_part(project, document, environment, target)
     if pylock is not None:
-        install = install_wheels if is_conda else sync_environment
+        install = install_wheels if is_of_conda(environment) else sync_environment
         install(fetchable(pylock, mirrors), target, environment["python"], project.environ, indexes=indexes)
+    complete_toolkit(environment, target)
     built = _build(project, document, environment, target, indexes)
+    mark(target, environment, lock_digest(document, environment))
     if "torch" not in environment["packages"]:
         return Synced(environment, target, {}, ("there is no torch in it to look at", *built))
     project.talk("importing torch to see what it is")
@@ -83,15 +86,10 @@ def sync_project(project: Project, *, name: str | None, prefix: Path | None, any
     return Synced(environment, target, torch, notes)
 
 
-def default_prefix(environment: Mapping[str, Any]) -> str:
-    """The folder of a project that an environment is installed into, by the names that editors look for."""
-    return ".venv" if environment["conda"] is None else ".conda"
-
-
 def _pylock(project: Project, document: LockDocument, environment: Mapping[str, Any]) -> str | None:
     """The pylock of an environment; None where only conda installs something."""
     name = file_name("pylock.toml", environment["name"] if len(document.environments) > 1 else "")
-    if environment["conda"] is not None and name not in document.files:
+    if is_of_conda(environment) and name not in document.files:
         return None
     return locked_text(project, document, name)
 
