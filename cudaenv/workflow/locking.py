@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import importlib
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from packaging.pylock import Pylock, PylockValidationError
+from packaging.utils import canonicalize_name
 
 from cudaenv.errors import NoPlanError, SpecError
 from cudaenv.lock.document import NAME, LockDocument, make_document
 from cudaenv.lock.mirrors import Mirrors
-from cudaenv.lock.pylock import LockedEnvironment, canonical_pylock, requirements_lock
+from cudaenv.lock.pylock import LockedEnvironment, canonical_pylock, read_pylock, requirements_lock
 from cudaenv.lock.resolution import resolution
 from cudaenv.model.plan import Plan, file_name
 from cudaenv.model.spec import Spec
@@ -22,6 +23,7 @@ from cudaenv.model.stamp import stamped
 from cudaenv.planner.plan import make_plan
 from cudaenv.render.plan_text import plan_summary
 from cudaenv.system.uv import compile_pylock, find_uv, uv_version
+from cudaenv.workflow.images import Digests
 from cudaenv.workflow.parallel import AT_ONCE
 from cudaenv.workflow.planning import (
     Refused,
@@ -37,7 +39,11 @@ from cudaenv.workflow.project import Project
 MOST_ROUNDS = 3
 """How often a plan is made again for bounds that the resolver ran into."""
 
-VERIFYING = "cudaenv.workflow.verifying"
+NEXT = ("cudaenv.workflow.verifying", "cudaenv.render.files", "jinja2")
+"""Modules that are needed once wheels are resolved."""
+
+IMAGES = "image"
+"""What `--upgrade` calls the digests of container images."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,11 +56,23 @@ class Locked:
     files: Mapping[str, str]
 
 
-def lock_project(project: Project, *, upgrade: bool = False) -> Locked:
+@dataclass(frozen=True, slots=True)
+class Pins:
+    """The pylocks whose versions are kept, by environment, and the packages that are renewed all the same."""
+
+    existing: Mapping[str, str]
+    renew: Sequence[str]
+
+
+def lock_project(project: Project, *, upgrade: bool = False, renew: Collection[str] = ()) -> Locked:
     """Plan and resolve all environments and verify them; nothing is written yet.
 
-    Existing pins are kept unless `upgrade`. NoPlanError, ToolError and FetchError say what failed.
+    Existing pins are kept unless `upgrade`, or for the packages that `renew` names; `IMAGES` in it asks for
+    the digests of images again. SpecError where it names what is not there; NoPlanError, ToolError and
+    FetchError say what failed.
     """
+    digests = Digests(project, _known_images(project), renew=upgrade or IMAGES in renew)
+    packages = sorted({canonicalize_name(name) for name in renew} - {IMAGES})
     document = None if upgrade else read_lock(project)
     if document is not None and not _asks_for_the_same(project.spec, document):
         # Whether the packages still bring them in shows when they are resolved.
@@ -67,9 +85,10 @@ def lock_project(project: Project, *, upgrade: bool = False) -> Locked:
     for _ in range(len(project.matrix.family) + MOST_ROUNDS):
         if plan.refusal is not None:
             break
-        existing = {} if upgrade else _existing(project, plan, document)
+        pins = Pins({} if upgrade else _existing(project, plan, document), packages)
+        _check_names(pins, plan)
         try:
-            locked, files, solver = _resolve(project, plan, spec, mirrors, existing)
+            locked, files, solver = _resolve(project, plan, spec, mirrors, pins=pins, digests=digests)
         except NoPlanError:
             new = _new_bounds(project, plan, mirrors, bounds)
             if not new:
@@ -91,6 +110,7 @@ def lock_project(project: Project, *, upgrade: bool = False) -> Locked:
                 machines_from=machines_from,
                 brought_in=brought_in,
                 bounds=bounds,
+                images=digests.known(plan),
                 solver=solver,
                 files=files,
             )
@@ -123,15 +143,37 @@ def _new_bounds(project: Project, plan: Plan, mirrors: Mirrors, known: Sequence[
     return new
 
 
+def _known_images(project: Project) -> Mapping[str, str]:
+    """The digests of the last lock; none where there is none that can be read."""
+    try:
+        document = read_lock(project)
+    except SpecError:
+        return {}
+    return document.images if document else {}
+
+
+def _check_names(pins: Pins, plan: Plan) -> None:
+    """SpecError for packages to renew that are neither locked nor planned."""
+    planned = {canonicalize_name(item.name) for each in plan.environments for item in each.packages}
+    locked = {wheel.name for text in pins.existing.values() for wheel in read_pylock(text).wheels}
+    unknown = [name for name in pins.renew if name not in planned | locked]
+    if unknown:
+        raise SpecError(
+            f"nothing is locked by the name of {', '.join(f'`{name}`' for name in unknown)}",
+            hint=f"`--upgrade` takes a package of the lock, or `{IMAGES}`; alone it renews everything",
+        )
+
+
 def _resolve(
-    project: Project, plan: Plan, spec: Spec, mirrors: Mirrors, existing: Mapping[str, str]
+    project: Project, plan: Plan, spec: Spec, mirrors: Mirrors, *, pins: Pins, digests: Digests
 ) -> tuple[tuple[LockedEnvironment, ...], dict[str, str], dict[str, str]]:
     """The locked environments, all files made of them, and the solver's version.
 
-    While the resolver waits for the network, this process renders and imports what comes next.
+    While the resolver waits for the network, registries are asked and what comes next is imported.
     """
     _about_conda(project, plan)
     find_uv()
+    digests.ask(plan)
     with ThreadPoolExecutor(AT_ONCE) as pool:
         pending = []
         for environment in plan.resolved:
@@ -141,12 +183,12 @@ def _resolve(
                     compile_pylock,
                     resolution(environment, mirrors),
                     project.environ,
-                    existing=existing.get(environment.name),
+                    existing=pins.existing.get(environment.name),
+                    renew=pins.renew,
                 )
             )
         version = pool.submit(uv_version, project.environ)
-        files = rendered(project, plan, spec)
-        verifying = importlib.import_module(VERIFYING)
+        verifying, *_ = map(importlib.import_module, NEXT)
         try:
             locked = tuple(
                 canonical_pylock(future.result(), environment, mirrors)
@@ -156,6 +198,7 @@ def _resolve(
             # uv takes an index that wants credentials for one that lacks the package.
             verifying.ask_indexes(project, plan, mirrors)
             raise
+    files = rendered(project, plan, spec, digests.found(plan))
     return locked, {**files, **_lock_files(plan, locked)}, {"uv": version.result()}
 
 
