@@ -9,14 +9,25 @@ import click
 
 from cudaenv.cli.options import folder_option, force_option, project, spec_options, talk
 
+EVERYTHING = "*"
+"""What `--upgrade` alone means; no package has such a name."""
+
 
 @click.command()
 @spec_options
 @folder_option
 @force_option
 @click.option("--check", is_flag=True, help="Write nothing; exit with 4 where the lock is out of date.")
-@click.option("--upgrade", is_flag=True, help="Take the newest versions instead of keeping those locked.")
-def command(folder: Path, force: bool, check: bool, upgrade: bool, **given: Any) -> None:
+@click.option(
+    "--upgrade",
+    multiple=True,
+    is_flag=False,
+    flag_value=EVERYTHING,
+    metavar="[NAME]",
+    help="Take the newest versions instead of keeping those locked: of everything, of a package, or "
+    "`image` for the digests of container images; may be repeated.",
+)
+def command(folder: Path, force: bool, check: bool, upgrade: tuple[str, ...], **given: Any) -> None:
     """Resolve the plan to pylock.toml, requirements.lock and cudaenv.lock; print the files' names.
 
     Needs no GPU, and locks for other platforms than the one it runs on. Versions that are locked
@@ -35,6 +46,7 @@ def command(folder: Path, force: bool, check: bool, upgrade: bool, **given: Any)
         return
     from cudaenv.workflow.locking import lock_project
 
-    locked = lock_project(here, upgrade=upgrade)
+    names = {name for name in upgrade if name != EVERYTHING}
+    locked = lock_project(here, upgrade=EVERYTHING in upgrade, renew=names)
     write_files(here, locked.files, force=force)
     click.echo("\n".join(locked.files))

@@ -10,18 +10,19 @@ from cudaenv.matrix.packages import Release
 from cudaenv.matrix.places import Pin
 from cudaenv.matrix.tables import DIRECT, CudaLine, Row
 from cudaenv.model.machine import Machine, Platform
-from cudaenv.model.plan import DriverNeed, Environment, How, Phase, PlannedPackage, PlannedToolkit
+from cudaenv.model.plan import DriverNeed, Environment, How, Phase, PlannedPackage, PlannedToolkit, Shape
 from cudaenv.model.spec import Provider
 from cudaenv.planner.building import components, phase
 from cudaenv.planner.compatibility import Code, Reach, reach
 from cudaenv.planner.conda_part import conda_part
+from cudaenv.planner.images import Images, images
 from cudaenv.planner.layers import layers
 from cudaenv.planner.offers import applies
 from cudaenv.planner.picks import Pick
 from cudaenv.planner.problem import TORCH, Problem
 from cudaenv.planner.search import Choice, units
 from cudaenv.planner.stacks import Stack
-from cudaenv.planner.toolkits import planned_toolkit, tag
+from cudaenv.planner.toolkits import planned_toolkit
 
 
 def environments(choices: Sequence[Choice], problem: Problem) -> tuple[Environment, ...]:
@@ -58,9 +59,7 @@ def _environment(choice: Choice, name: str, problem: Problem) -> Environment:
     toolkit = _toolkit(choice, machines, problem)
     rest = _rest(choice, problem)
     glibcs = [machine.glibc.value for machine in machines if machine.glibc]
-    is_conda = stack.provider is Provider.CONDA
-    slim = f"python:{choice.python}-slim" if stack.platform.is_linux and not is_conda else ""
-    image = candidate.toolkit.image if candidate.toolkit else None
+    container = _container(choice, problem)
     return Environment(
         name=name,
         platform=stack.platform,
@@ -80,8 +79,9 @@ def _environment(choice: Choice, name: str, problem: Problem) -> Environment:
         glibc=stack.glibc,
         glibc_target=(min(glibcs) if glibcs else stack.glibc) if stack.platform.is_linux else None,
         macos=stack.macos,
-        base_image=tag(image) if image and _runs_in_devel(choice, problem) else slim,
-        build_image=_build_image(choice, slim),
+        base_image=container.run,
+        build_image=container.build,
+        shape=_shape(choice, container, problem),
         toolkit=toolkit,
         phases=tuple(_phases(choice, packages, toolkit)),
         env=tuple(_variables(toolkit, candidate.stack)),
@@ -90,14 +90,21 @@ def _environment(choice: Choice, name: str, problem: Problem) -> Environment:
     )
 
 
-def _build_image(choice: Choice, slim: str) -> str:
-    """The image to compile in: the toolkit's, or any where wheels bring one; none where there is no image."""
-    toolkit = choice.candidate.toolkit
-    if toolkit is None or not choice.candidate.stack.platform.is_linux:
-        return ""
-    if toolkit.provider is Provider.SYSTEM:
-        return tag(toolkit.image) if toolkit.image else ""
-    return slim
+def _container(choice: Choice, problem: Problem) -> Images:
+    candidate = choice.candidate
+    stays = _runs_in_devel(choice, problem)
+    return images(candidate.stack, candidate.toolkit, choice.python, problem, stays=stays)
+
+
+def _shape(choice: Choice, container: Images, problem: Problem) -> Shape | None:
+    """What the image of an environment is for; None where no container is made of it."""
+    if choice.candidate.stack.provider is Provider.CONDA:
+        return None if choice.candidate.built or not container.run else Shape.CONDA
+    if choice.candidate.toolkit is None:
+        return Shape.RUN if container.run else None
+    if not container.build:
+        return None
+    return Shape.DEVELOP if problem.target.compiles and container.build == container.run else Shape.BUILD
 
 
 def _packages(choice: Choice, problem: Problem) -> tuple[PlannedPackage, ...]:
@@ -257,6 +264,7 @@ def _rows(choice: Choice, problem: Problem) -> list[Row]:
     rows += [row for pick in candidate.picks for row in pick.builds]
     rows += [stack.era] if stack.era else []
     rows += candidate.toolkit.rows if candidate.toolkit else ()
+    rows += _container(choice, problem).rows
     if stack.cuda is not None:
         rows.append(matrix.line(stack.cuda))
     indexes = {stack.index, *(pick.package.index for pick in candidate.picks)}

@@ -147,6 +147,16 @@ def newest_gcc(stack: Stack, matrix: Matrix) -> int | None:
     return int(row.gcc) if row is not None and row.gcc else None
 
 
+def gcc_limit(toolkit: Toolkit, stack: Stack, matrix: Matrix) -> int | None:
+    """The newest GCC that nvcc accepts and, beside torch, torch's own check.
+
+    That is CUDA_GCC_VERSIONS of torch.utils.cpp_extension.
+    """
+    row = matrix.toolkit(toolkit.cuda)
+    is_checked = row is not None and row.torch_gcc and stack.name == TORCH
+    return int(row.torch_gcc) if row is not None and is_checked else newest_gcc(stack, matrix)
+
+
 def architectures(
     toolkit: CudaVersion, stack: Stack, machines: Sequence[Machine], matrix: Matrix
 ) -> tuple[ComputeCapability, ...]:
@@ -246,8 +256,7 @@ def _host_compiler(
     newest = newest_gcc(stack, matrix)
     if toolkit.provider is Provider.CONDA:
         return HostCompiler(kind="gcc", newest=str(newest or ""), package="cxx-compiler")
-    # torch has a check of its own (CUDA_GCC_VERSIONS of torch.utils.cpp_extension): what passes both is safe.
-    safest = int(row.torch_gcc) if row and row.torch_gcc and stack.name == TORCH else newest
+    safest = gcc_limit(toolkit, stack, matrix)
     there = [machine.gcc.value for machine in machines if machine.gcc]
     usable = [gcc for gcc in there if safest is None or gcc <= safest]
     systems = {system.os: system for system in matrix.tables.systems}

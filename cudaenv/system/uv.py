@@ -12,7 +12,7 @@ import re
 import sys
 import tempfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import tomli_w
@@ -76,11 +76,13 @@ def uv_version(environ: Mapping[str, str]) -> str:
     return match[1] if match else "unknown"
 
 
-def compile_pylock(asked: Resolution, environ: Mapping[str, str], *, existing: str | None) -> str:
+def compile_pylock(
+    asked: Resolution, environ: Mapping[str, str], *, existing: str | None, renew: Sequence[str] = ()
+) -> str:
     """Resolve one environment to the text of a pylock.toml.
 
-    Versions of an existing pylock are kept where they can be. NoPlanError where the requirements
-    exclude each other, FetchError where an index does not answer, ToolError otherwise.
+    Versions of an existing pylock are kept where they can be, but for packages to `renew`. NoPlanError
+    where the requirements exclude each other, FetchError where an index does not answer, ToolError otherwise.
     """
     with tempfile.TemporaryDirectory(prefix="cudaenv-") as folder:
         place = Path(folder)
@@ -92,6 +94,7 @@ def compile_pylock(asked: Resolution, environ: Mapping[str, str], *, existing: s
             (place / "pylock.toml").write_text(existing, encoding="utf-8")
         arguments = [find_uv(), "pip", "compile", "pyproject.toml", "--quiet", *asked.arguments]
         arguments += ["--python", sys.executable, "--output-file", "pylock.toml"]
+        arguments += [part for name in renew for part in ("--upgrade-package", name)]
         env = uv_environment(environ, place / "uv.toml") | {"UV_PYTHON_DOWNLOADS": "never"}
         env |= dict(asked.variables)
         done = run(arguments, env=env, cwd=place)

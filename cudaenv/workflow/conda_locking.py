@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
 
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
@@ -25,12 +23,13 @@ from cudaenv.lock.document import LockDocument
 from cudaenv.model.plan import Environment, How, Plan
 from cudaenv.model.stamp import stamped
 from cudaenv.system.conda import CondaNetwork, solve_conda
+from cudaenv.system.conda_lock_file import conda_lock_text, read_conda_lock
 from cudaenv.system.condarc import condarc_places
 from cudaenv.system.files import cache_folder
 from cudaenv.workflow.project import Project
 
-LOCK_FILE = "cudaenv.system.conda_lock_file"
-"""Imported beside the solving: conda-lock takes half a second for it."""
+NEXT = ("conda_lock.lockfile", "conda_lock.src_parser")
+"""Modules that are needed once conda's packages are solved; importing them takes half a second."""
 
 PYTHON = {"python", "python_abi"}
 """What a package of Python modules requires."""
@@ -45,16 +44,17 @@ def conda_network(project: Project) -> CondaNetwork:
 
 
 def solve_environments(
-    project: Project, plan: Plan, kept: Mapping[str, Sequence[str]]
+    project: Project, plan: Plan, kept: Callable[[Environment], Sequence[str]]
 ) -> dict[str, CondaLock]:
     """Solve what conda installs of a plan's environments, by their names, and verify it against the plan.
 
-    Packages whose URLs are `kept` stay where they can. NoPlanError, FetchError and ToolError say what failed.
+    Packages whose URLs are `kept` of an environment stay where they can. NoPlanError, FetchError and
+    ToolError say what failed.
     """
     environments = [environment for environment in plan.environments if environment.conda is not None]
     if not environments:
         return {}
-    requests = [solve_request(item, kept.get(item.name, ())) for item in environments]
+    requests = [solve_request(item, kept(item)) for item in environments]
     locks = solve_conda(requests, conda_network(project))
     found = {item.name: lock for item, lock in zip(environments, locks, strict=True)}
     _verify(environments, found)
@@ -77,8 +77,8 @@ def _verify(environments: list[Environment], locks: Mapping[str, CondaLock]) -> 
         )
 
 
-def locked_urls(project: Project, plan: Plan, document: LockDocument | None) -> dict[str, list[str]]:
-    """The URLs of the conda packages that a lock has for environments, by their names.
+def locked_conda(project: Project, plan: Plan, document: LockDocument | None) -> dict[str, CondaLock]:
+    """The conda packages that a lock has for a plan's environments, by their names.
 
     Those whose lock is not there, or cannot be read, have none to keep.
     """
@@ -88,14 +88,8 @@ def locked_urls(project: Project, plan: Plan, document: LockDocument | None) -> 
         text = project.read(name) if document and name in document.files else None
         if text is not None:
             with contextlib.suppress(DriftError, ToolError):
-                lock, _ = conda_lock_file().read_conda_lock(text, name)
-                found[environment.name] = [record.url for record in lock.records]
+                found[environment.name], _ = read_conda_lock(text, name)
     return found
-
-
-def conda_lock_file() -> Any:
-    """The module that writes and reads conda-lock.yml, imported when it is needed."""
-    return importlib.import_module(LOCK_FILE)
 
 
 def conda_files(plan: Plan, locks: Mapping[str, CondaLock], rendered: Mapping[str, str]) -> dict[str, str]:
@@ -108,7 +102,7 @@ def conda_files(plan: Plan, locks: Mapping[str, CondaLock], rendered: Mapping[st
         several = environment.name if len(plan.environments) > 1 else ""
         source = plan.file_name(environment, "environment.yml")
         name = lock_name(several)
-        text = conda_lock_file().conda_lock_text(
+        text = conda_lock_text(
             lock,
             name=name,
             environment=rendered[source],
