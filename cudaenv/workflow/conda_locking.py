@@ -14,12 +14,11 @@ from cudaenv.lock.conda import (
     CHANNELS,
     CondaLock,
     CondaRecord,
-    explicit_name,
     explicit_text,
-    lock_name,
     solve_request,
 )
 from cudaenv.lock.document import LockDocument
+from cudaenv.model.conda_names import explicit_name, lock_name
 from cudaenv.model.plan import Environment, How, Plan
 from cudaenv.model.stamp import stamped
 from cudaenv.system.conda import CondaNetwork, solve_conda
@@ -112,7 +111,7 @@ def conda_files(plan: Plan, locks: Mapping[str, CondaLock], rendered: Mapping[st
         )
         found[name] = stamped(text)
         explicit = explicit_text(lock.records, str(environment.platform))
-        found[explicit_name(str(environment.platform), several)] = stamped(explicit)
+        found[plan.file_name(environment, explicit_name(environment.platform))] = stamped(explicit)
     return found
 
 

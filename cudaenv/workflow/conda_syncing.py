@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cudaenv.lock.conda import lock_name
 from cudaenv.lock.document import LockDocument
+from cudaenv.model.conda_names import lock_name
 from cudaenv.system.conda import install_conda
 from cudaenv.system.conda_lock_file import read_conda_lock
 from cudaenv.system.prefix import being_installed

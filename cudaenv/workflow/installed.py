@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from cudaenv.errors import SpecError
-from cudaenv.lock.conda import lock_name
 from cudaenv.lock.document import LockDocument
+from cudaenv.model.conda_names import lock_name
 from cudaenv.model.plan import file_name
 from cudaenv.system.files import read_if_there, write_together
 from cudaenv.system.prefix import META

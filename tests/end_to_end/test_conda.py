@@ -20,6 +20,8 @@ from tests.support.project import Project, without_gpu
 from tests.support.wheels import Wheel
 
 CONDA_FILES = {
+    ".dockerignore",
+    "Dockerfile",
     "cudaenv.lock",
     "environment.yml",
     "virtual-packages.yml",
@@ -284,6 +286,6 @@ def test_a_second_cuda_by_wheels_is_refused(own_project: Project, channels: Chan
 def test_from_conda_to_wheels_and_back_no_file_of_the_other_stays(conda: CondaProject) -> None:
     conda.lock(DESK)
     conda.project.lock({**DESK, "driver": "595.71.05", "glibc": "2.39"})
-    assert not CONDA_FILES - {"cudaenv.lock"} & set(conda.project.files())
+    assert not CONDA_FILES - {"cudaenv.lock", "Dockerfile", ".dockerignore"} & set(conda.project.files())
     conda.lock(DESK)
     assert set(conda.project.files()) == CONDA_FILES

@@ -76,14 +76,15 @@ def conda_project(project: Project, channels: Channels) -> Iterator[CondaProject
 
 
 def prefix_files(prefix: Path) -> dict[str, bytes]:
-    """What a prefix holds beside its installers' records: contents, or where links lead, by path.
+    """What a prefix holds beside its installers' notes: contents, or where links lead, by path.
 
     Compiled Python is left out, which each installer makes in its own time.
     """
     found = {}
     for path in sorted(prefix.rglob("*")):
         relative = path.relative_to(prefix).as_posix()
-        if path.is_dir() or relative.startswith("conda-meta/") or path.suffix == ".pyc":
+        own = relative.startswith(("conda-meta/", ".cudaenv/")) or relative == "CACHEDIR.TAG"
+        if path.is_dir() or own or path.suffix == ".pyc":
             continue
         content = str(path.readlink()).encode() if path.is_symlink() else path.read_bytes()
         found[relative] = content.replace(str(prefix).encode(), b"PREFIX")
