@@ -160,7 +160,11 @@ def _explicit(line: str) -> dict[str, Any]:
     digest = digest.rpartition(":")[2]
     hashes = {"md5": digest, "sha256": ""} if len(digest) == 32 else {"md5": "", "sha256": digest}
     return {
-        "name": name, "version": version, "build": build, "subdir": subdir, "url": url,
+        "name": name,
+        "version": version,
+        "build": build,
+        "subdir": subdir,
+        "url": url,
         **hashes,
         "requires": {},
     }

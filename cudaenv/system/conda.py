@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,6 +15,7 @@ from cudaenv.errors import CudaenvError, FetchError, NoPlanError, ToolError
 from cudaenv.lock.conda import CondaLock, CondaRecord, record_of
 from cudaenv.system.rattler import RattlerError, ask
 
+_OTHER_HASH = re.compile(r"expected [0-9a-f]{32,64}, got [0-9a-f]{32,64}|hash mismatch")
 NETWORK_ERRORS = {"GatewayError", "FetchRepoDataError"}
 HINT = "Check the network, or name a mirror under [channels] in the spec"
 
@@ -87,7 +89,7 @@ def _asking(network: CondaNetwork, what: str) -> Iterator[dict[str, Any]]:
 
 def _failure(what: str, error: RattlerError) -> CudaenvError:
     text = " ".join(error.lines)
-    if "hash mismatch" in text:
+    if _OTHER_HASH.search(text):
         return ToolError(
             "a file of a conda channel is not the one that was locked",
             error.lines,

@@ -14,9 +14,11 @@ import asyncio
 import json
 import os
 import sys
+from base64 import b64encode
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
 
 if TYPE_CHECKING:
     from rattler import Gateway, GenericVirtualPackage, PackageRecord, RepoDataRecord
@@ -84,7 +86,9 @@ async def _solve_one(gateway: Gateway, asked: Mapping[str, Any]) -> dict[str, An
     from rattler import solve as rattler_solve
     from rattler.exceptions import SolverError
 
-    channels = [Channel(url) for url in asked["channels"]]
+    # A channel that only a spec names comes first: packages of the same names elsewhere would hide its own.
+    named = [text.split("::")[0] for text in asked["specs"] if "::" in text]
+    channels = [Channel(url) for url in dict.fromkeys([*named, *asked["channels"]])]
     platforms: Any = [asked["platform"], "noarch"]
     locked = await _locked(gateway, channels, platforms, asked["locked"])
     try:
@@ -108,14 +112,10 @@ async def _locked(
     gateway: Gateway, channels: Any, platforms: Any, urls: Sequence[str]
 ) -> list[RepoDataRecord]:
     """The records of packages that are locked already, as far as the channels still have them."""
-    from rattler import PackageName
-
     if not urls:
         return []
     names = {url.rsplit("/", 1)[-1].rsplit("-", 2)[0] for url in urls}
-    found = await gateway.query(
-        channels, platforms, [PackageName(name) for name in sorted(names)], recursive=False
-    )
+    found = await gateway.query(channels, platforms, sorted(names), recursive=False)
     wanted = set(urls)
     return [record for part in found for record in part if record.url in wanted]
 
@@ -203,19 +203,38 @@ async def install(request: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _client(request: Mapping[str, Any]) -> Client:
-    """A client with the mirrors, and the user's settings for rattler: proxies, certificates, credentials."""
-    from rattler.config import Config
-    from rattler.networking import Client
+    """A client with the mirrors, those of the user's configuration of rattler, and the user's credentials.
 
-    config = Config.load_from_default_locations("rattler")
-    mirrors = request["mirrors"]
-    if mirrors:
-        # JSON's strings are TOML's for what may stand in a URL.
-        lines = [
-            f"{json.dumps(canonical)} = [{json.dumps(fetched)}]" for canonical, fetched in mirrors.items()
+    Those are of the host that is asked in the end, so they come after the mirrors: a user and a password
+    in a mirror's URL, `.netrc`, what `RATTLER_AUTH_FILE` names, rattler's own store.
+    """
+    from rattler.config import Config
+    from rattler.networking import (
+        AddHeadersMiddleware,
+        AuthenticationMiddleware,
+        Client,
+        MirrorMiddleware,
+        OciMiddleware,
+        RetryMiddleware,
+    )
+
+    mirrors = dict(Config.load_from_default_locations("rattler").mirrors)
+    headers = {}
+    for canonical, url in request["mirrors"].items():
+        parts = urlsplit(url)
+        if parts.username:
+            pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+            headers[parts.hostname] = {"Authorization": f"Basic {b64encode(pair.encode()).decode()}"}
+        mirrors[canonical] = [parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()]
+    return Client(
+        [
+            MirrorMiddleware(mirrors),
+            AddHeadersMiddleware(lambda host, _: headers.get(host)),
+            AuthenticationMiddleware(),
+            OciMiddleware(),
+            RetryMiddleware(),
         ]
-        config = config.merge(Config.from_toml("\n".join(["[mirrors]", *lines])))
-    return Client.from_config(config)
+    )
 
 
 def _gateway(request: Mapping[str, Any]) -> Gateway:
