@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, settings
 
 from tests.support.channel import Channels, cuda_channels
 from tests.support.channel_server import ChannelServer
+from tests.support.real_channels import real_channels
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -49,4 +50,14 @@ def channels(tmp_path_factory: pytest.TempPathFactory) -> Channels:
 def channel_server(channels: Channels) -> Iterator[ChannelServer]:
     """A server of the channels, which may be told to misbehave."""
     with ChannelServer(channels) as server:
+        yield server
+
+
+@pytest.fixture
+def real_server() -> Iterator[ChannelServer]:
+    """A server of real records, without packages; the test is skipped where they are not there."""
+    folder = real_channels()
+    if folder is None:
+        pytest.skip("there are no real records beside this checkout")
+    with ChannelServer(Channels(folder, {})) as server:
         yield server

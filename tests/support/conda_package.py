@@ -201,3 +201,11 @@ def zstd(data: bytes) -> bytes:
     """Compress data as repodata and the parts of a package are."""
     compressed: bytes = _compressor().compress(data)
     return compressed
+
+
+def unzstd(data: bytes) -> bytes:
+    """Undo `zstd`, for files that do not say how large they were, too."""
+    import zstandard
+
+    plain: bytes = zstandard.ZstdDecompressor().decompressobj().decompress(data)
+    return plain

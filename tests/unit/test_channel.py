@@ -15,9 +15,10 @@ import pytest
 
 from cudaenv.model.plan import Plan
 from cudaenv.workflow.syncing import PROBE
-from tests.support.channel import Channels
+from tests.support.channel import Channels, write_channels
 from tests.support.channel_server import ChannelServer
-from tests.support.conda_package import CondaPackage
+from tests.support.conda_package import CondaPackage, stand_in
+from tests.support.inflation import inflate
 from tests.support.planning import ROOT, machine, plan_for
 from tests.support.registry import rows_of
 from tests.support.solving import Solve, install, solve_all
@@ -249,3 +250,43 @@ def test_a_channel_may_have_no_shards(channel_server: ChannelServer) -> None:
     (found,) = solve_all(channel_server.url, [Solve(["conda-forge"], ["tzdata"], "linux-64")])
     assert found.version("tzdata")
     assert channel_server.count(r"/repodata\.json\.zst$")
+
+
+@pytest.mark.parametrize("sharded", [True, False])
+def test_an_inflated_channel_still_has_what_it_had(sharded: bool, tmp_path: Path) -> None:
+    one, two = stand_in("one", "1.0", "linux-64", ("two",)), stand_in("two", "2.0", "linux-64")
+    inflated = write_channels(tmp_path, {"conda-forge": [one, two]})
+    inflate(tmp_path / "conda-forge", "linux-64", 1000, older=10, sharded=sharded)
+    with ChannelServer(inflated) as server:
+        asked = [Solve(["conda-forge"], specs, "linux-64") for specs in (["one"], ["two=0.0.9"])]
+        asked.append(Solve(["conda-forge"], ["made-up-24=1.17.0"], "linux-64"))
+        newest, older, last = solve_all(server.url, asked)
+        assert newest.builds() == {("one", "1.0", one.build), ("two", "2.0", two.build)}
+        assert older.version("two") == "0.0.9"
+        assert "python" in last.error, "there, but what it needs is not"
+        assert (server.count("/shards/") > 0) == sharded
+        (beyond,) = solve_all(server.url, [Solve(["conda-forge"], ["made-up-24=1.18.0"], "linux-64")])
+        assert "No candidates" in beyond.error
+
+
+def test_real_records_solve_as_they_are_known_to(real_server: ChannelServer) -> None:
+    virtual = {
+        "__glibc": "2.28",
+        "__cuda": "12.9",
+        "__archspec": "1 x86_64",
+        "__linux": "5.10",
+        "__unix": "0",
+    }
+    torch = ["python=3.12.*", "pytorch=2.10.*=cuda*", "cuda-version=12.9.*"]
+    legacy = ["python=3.10.*", "pytorch=1.13.1=*cuda11.7*", "pytorch-cuda=11.7", "mkl<2024.1"]
+    run, kernels, old = solve_all(
+        real_server.url,
+        [
+            Solve(["conda-forge"], torch, "linux-64", virtual),
+            Solve(["conda-forge"], [*torch, "cuda-nvcc", "cxx-compiler"], "linux-64", virtual),
+            Solve(["pytorch", "nvidia", "conda-forge"], legacy, "linux-64", {**virtual, "__cuda": "11.7"}),
+        ],
+    )
+    assert any(build.startswith("cuda129_mkl_py312") for name, _, build in run.builds() if name == "pytorch")
+    assert kernels.version("gcc_impl_linux-64").startswith("14.")
+    assert (old.version("pytorch"), len(old.records)) == ("1.13.1", 48)
