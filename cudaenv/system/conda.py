@@ -72,6 +72,18 @@ def install_conda(records: Iterable[CondaRecord], platform: str, prefix: Path, n
         ask({**request, "progress": progress, **common}, progress=progress)
 
 
+def fetch_conda(places: Mapping[str, Path], network: CondaNetwork) -> dict[str, str]:
+    """Fetch packages, paths by URL, and return the sha256 of what came, by URL.
+
+    FetchError where one cannot be fetched.
+    """
+    if not places:
+        return {}
+    with _asking(network, "conda's packages cannot be fetched") as common:
+        files = {url: str(path) for url, path in places.items()}
+        return dict(ask({"do": "fetch", "files": files, **common}))
+
+
 def _plain(records: Iterable[CondaRecord]) -> list[dict[str, Any]]:
     return [{**asdict(record), "requires": dict(record.requires)} for record in records]
 

@@ -11,6 +11,7 @@ down (pyo3-async-runtimes issue 40), so this process never shuts one down: it en
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import os
 import sys
@@ -23,6 +24,9 @@ from urllib.parse import unquote, urlsplit
 if TYPE_CHECKING:
     from rattler import Gateway, GenericVirtualPackage, PackageRecord, RepoDataRecord
     from rattler.networking import Client
+
+AT_ONCE = 8
+"""Packages that are fetched at a time."""
 
 VERSION_OF_SOLVER = "py-rattler"
 
@@ -202,6 +206,25 @@ async def install(request: Mapping[str, Any]) -> dict[str, Any]:
     return {}
 
 
+async def fetch(request: Mapping[str, Any]) -> dict[str, str]:
+    """Fetch `files`, paths by URL; return the sha256 of each, by URL."""
+    from rattler.package_streaming import download_to_path
+
+    client = _client(request)
+    free = asyncio.Semaphore(AT_ONCE)
+
+    async def one(url: str, path: Path) -> str:
+        async with free:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            await download_to_path(client, url, path)
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    files = request["files"]
+    hashes = await asyncio.gather(*(one(url, Path(path)) for url, path in files.items()))
+    return dict(zip(files, hashes, strict=True))
+
+
 def _client(request: Mapping[str, Any]) -> Client:
     """A client with the mirrors, those of the user's configuration of rattler, and the user's credentials.
 
@@ -254,6 +277,7 @@ TASKS: dict[str, Callable[[Mapping[str, Any]], Awaitable[Any]]] = {
     "solve": solve,
     "validate": validate,
     "install": install,
+    "fetch": fetch,
 }
 
 
