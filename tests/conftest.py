@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.support.channel import Channels, cuda_channels
+from tests.support.channel_server import ChannelServer
+from tests.support.real_channels import real_channels
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -34,3 +38,26 @@ def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
         assert text == path.read_bytes().decode()
 
     return check
+
+
+@pytest.fixture(scope="session")
+def channels(tmp_path_factory: pytest.TempPathFactory) -> Channels:
+    """Conda channels with CUDA packages, which no test changes."""
+    return cuda_channels(tmp_path_factory.mktemp("channels"))
+
+
+@pytest.fixture
+def channel_server(channels: Channels) -> Iterator[ChannelServer]:
+    """A server of the channels, which may be told to misbehave."""
+    with ChannelServer(channels) as server:
+        yield server
+
+
+@pytest.fixture
+def real_server() -> Iterator[ChannelServer]:
+    """A server of real records, without packages; the test is skipped where they are not there."""
+    folder = real_channels()
+    if folder is None:
+        pytest.skip("there are no real records beside this checkout")
+    with ChannelServer(Channels(folder, {})) as server:
+        yield server

@@ -12,7 +12,7 @@ from cudaenv.cli.options import folder_option, force_option, project, spec_optio
 from cudaenv.workflow.project import COMMAND_LINE_MACHINE, Project
 
 if TYPE_CHECKING:
-    from cudaenv.workflow.initialising import Initialised
+    pass
 
 
 @click.command()
@@ -37,17 +37,10 @@ def command(folder: Path, force: bool, no_lock: bool, yes: bool, **given: Any) -
     click.echo("\n".join(plan_lines(made.plan, explain=False)))
     if made.locked is not None:
         click.echo("\n".join(["", *_downloads(here, made.locked)]))
-    click.echo("\n".join(["", "written", *(f"  {name}" for name in made.files), "", *_next(made)]))
-
-
-def _next(made: Initialised) -> list[str]:
-    """What to do now: conda environments are made by conda, all others by sync."""
-    plan = made.plan
-    conda = [plan.file_name(item, "environment.yml") for item in plan.environments if item.conda]
-    lines = [f"next: conda env create -f {name}" for name in conda]
-    if len(conda) < len(plan.environments):
-        lines.append("next: cudaenv sync" if made.locked is not None else "next: cudaenv lock")
-    return lines
+    following = "sync" if made.locked is not None else "lock"
+    click.echo(
+        "\n".join(["", "written", *(f"  {name}" for name in made.files), "", f"next: cudaenv {following}"])
+    )
 
 
 def _ask(here: Project) -> Project:

@@ -17,6 +17,8 @@ COMMANDS = {
     "render": "Write requirements.txt, Dockerfile and a uv snippet from the plan.",
     "lock": "Resolve the plan to lockfiles with hashes.",
     "sync": "Install the locked environment that fits this machine, and verify it.",
+    "run": "Run a command in the installed environment.",
+    "env": "Print the variables of the installed environment, for a shell to evaluate.",
     "check": "Say whether the lock is still what the spec and the files say.",
     "machine": "Show what can be told of this machine.",
     "matrix": "Show, check and refresh the compatibility tables.",

@@ -59,6 +59,12 @@ _SPEC_OPTIONS = (
         metavar="NAME=URL",
         help="A mirror, pytorch=URL, or another default index, default=URL; may be repeated.",
     ),
+    click.option(
+        "--channel",
+        multiple=True,
+        metavar="NAME=URL",
+        help="A mirror of a conda channel, conda-forge=URL; may be repeated.",
+    ),
 )
 
 
@@ -80,6 +86,24 @@ def folder_option(function: F) -> F:
         metavar="FOLDER",
         help="The folder of the project.",
     )(function)
+
+
+def installed_options(function: F) -> F:
+    """Add `--env` and `--prefix`: which environment of the lock, and where it is installed."""
+    prefix = click.option(
+        "--prefix",
+        type=click.Path(file_okay=False, path_type=Path),
+        metavar="FOLDER",
+        help="Where it is installed.  [default: .venv in the project]",
+    )
+    name = click.option(
+        "--env",
+        "--environment",
+        "name",
+        metavar="NAME",
+        help="The environment, where the lock has several.",
+    )
+    return name(prefix(function))
 
 
 def json_option(function: F) -> F:
@@ -124,6 +148,8 @@ def _options(given: dict[str, Any]) -> dict[str, Any]:
         found["packages"] = dict(_package(text) for text in given["package"])
     if given.get("index"):
         found["indexes"] = dict(index_mirror(text) for text in given["index"])
+    if given.get("channel"):
+        found["channels"] = dict(index_mirror(text, "--channel") for text in given["channel"])
     return found
 
 
@@ -139,11 +165,11 @@ WHY_NOT_KEYS = ("target", "python", "provider", "cuda")
 """Keys of the spec that may be asked about."""
 
 
-def index_mirror(text: str) -> tuple[str, str]:
-    """Split `pytorch=https://mirror.example/whl` into a key and a value of `[indexes]`."""
+def index_mirror(text: str, option: str = "--index") -> tuple[str, str]:
+    """Split `pytorch=https://mirror.example/whl` into a key and a value of `[indexes]` or `[channels]`."""
     name, is_split, url = text.partition("=")
     if not is_split:
-        raise click.BadParameter(f"a name and a URL, NAME=URL: {text!r}", param_hint="--index")
+        raise click.BadParameter(f"a name and a URL, NAME=URL: {text!r}", param_hint=option)
     return name, url
 
 

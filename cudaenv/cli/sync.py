@@ -7,19 +7,13 @@ from pathlib import Path
 
 import click
 
-from cudaenv.cli.options import folder_option, json_option, project
+from cudaenv.cli.options import folder_option, installed_options, json_option, project
 
 
 @click.command()
 @folder_option
 @json_option
-@click.option("--env", "name", metavar="NAME", help="The environment, where the lock has several.")
-@click.option(
-    "--prefix",
-    type=click.Path(file_okay=False, path_type=Path),
-    metavar="FOLDER",
-    help="Where to install.  [default: .venv in the project]",
-)
+@installed_options
 @click.option("--anyway", is_flag=True, help="Install even if the environment does not fit this machine.")
 def command(folder: Path, as_json: bool, name: str | None, prefix: Path | None, anyway: bool) -> None:
     """Install the locked environment that fits this machine, and verify it by importing torch.

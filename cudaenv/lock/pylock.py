@@ -104,7 +104,7 @@ def canonical_pylock(text: str, environment: Environment, mirrors: Mirrors) -> L
         "created-by": "cudaenv",
         "packages": [
             _package(package, indexes, mirrors, environment.python)
-            for package in sorted(document["packages"], key=lambda package: str(package["name"]))
+            for package in sorted(document.get("packages", []), key=lambda package: str(package["name"]))
         ],
     }
     return read_pylock(tomli_w.dumps(canonical))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import tomli_w
+from packaging.version import Version
 
 from cudaenv.lock.mirrors import Mirrors
 from cudaenv.matrix.tables import DEFAULT_INDEX, DIRECT, FLAT
@@ -15,25 +17,36 @@ from cudaenv.model.versions import GlibcVersion
 UV_GLIBC = (17, 28, *range(31, 41))
 """The minor versions of glibc 2 that uv has target platforms for (`uv pip compile --help`)."""
 
+SUPPLIED = "supplied"
+"""The folder of stand-ins for packages that conda supplies: wheels that hold nothing and require nothing."""
+
 
 @dataclass(frozen=True, slots=True)
 class Resolution:
-    """The files, arguments and variables of one `uv pip compile`."""
+    """The files, arguments and variables of one `uv pip compile`.
+
+    `supplied` are packages that something else than pip installs, by name and version: the resolver
+    takes them as they are, from the folder `SUPPLIED`.
+    """
 
     pyproject: str
     config: str
     arguments: tuple[str, ...]
     variables: tuple[tuple[str, str], ...]
+    supplied: tuple[tuple[str, Version], ...] = ()
 
 
-def resolution(environment: Environment, mirrors: Mirrors) -> Resolution:
+def resolution(
+    environment: Environment, mirrors: Mirrors, supplied: Sequence[tuple[str, Version]] = ()
+) -> Resolution:
     """Ask for one environment: its pins from their indexes, all else from the default index.
 
-    The configuration file states all that uv would else take from this machine's configuration.
-    Wheels only; pre-releases only where a requirement names one.
+    What is `supplied` by conda binds the resolver and is not locked again. The configuration file states
+    all that uv would else take from this machine's configuration. Wheels only; pre-releases only where a
+    requirement names one.
     """
     return Resolution(
-        pyproject=tomli_w.dumps(_project(environment, mirrors)),
+        pyproject=tomli_w.dumps(_project(environment, mirrors, supplied)),
         config=tomli_w.dumps(_config(mirrors)),
         arguments=(
             *("--python-version", str(environment.python)),
@@ -41,14 +54,18 @@ def resolution(environment: Environment, mirrors: Mirrors) -> Resolution:
             *("--only-binary", ":all:"),
             *("--prerelease", "explicit"),
             *("--format", "pylock.toml"),
+            *(part for name, _ in supplied for part in ("--no-emit-package", name)),
             "--no-header",
         ),
         # By it uv knows which macOS the environment is for (docs.astral.sh/uv/reference/environment).
         variables=(("MACOSX_DEPLOYMENT_TARGET", environment.macos),) if environment.macos else (),
+        supplied=tuple(supplied),
     )
 
 
-def _project(environment: Environment, mirrors: Mirrors) -> dict[str, object]:
+def _project(
+    environment: Environment, mirrors: Mirrors, supplied: Sequence[tuple[str, Version]]
+) -> dict[str, object]:
     placed = [
         package
         for package in environment.wheels
@@ -64,16 +81,20 @@ def _project(environment: Environment, mirrors: Mirrors) -> dict[str, object]:
         }
         for package in placed
     }
+    if supplied:
+        # docs.astral.sh/uv/concepts/indexes/#flat-indexes: a folder of wheels is one, too.
+        indexes[SUPPLIED] = {"name": SUPPLIED, "url": f"./{SUPPLIED}", "explicit": True, "format": "flat"}
     return {
         "project": {
             "name": "environment",
             "version": "0",
             "requires-python": f"=={environment.python}.*",
-            "dependencies": list(environment.asked),
+            "dependencies": [*environment.asked, *(f"{name}=={version}" for name, version in supplied)],
         },
         "tool": {
             "uv": {
-                "sources": {package.name: {"index": package.index_name} for package in placed},
+                "sources": {package.name: {"index": package.index_name} for package in placed}
+                | {name: {"index": SUPPLIED} for name, _ in supplied},
                 "index": [index for _, index in sorted(indexes.items())],
             }
         },

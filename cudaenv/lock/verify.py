@@ -133,6 +133,14 @@ def one_cuda(evidence: Evidence) -> Iterator[str]:
             yield f"`{name}` is of CUDA {major}, planned is CUDA {planned}"
 
 
+def one_runtime(evidence: Evidence) -> Iterator[str]:
+    """Where conda supplies CUDA, no wheel brings a second one."""
+    if evidence.environment.conda is not None:
+        for wheel in evidence.locked.wheels:
+            if CUDA_LIBRARY.fullmatch(wheel.name):
+                yield f"`{wheel.name}` would bring CUDA's libraries a second time, beside those of conda"
+
+
 def planned_variant(evidence: Evidence) -> Iterator[str]:
     """The torch wheel is the planned build: by its local label, else by the CUDA its metadata require."""
     torch = evidence.locked.find("torch")
@@ -224,6 +232,7 @@ CHECKS: tuple[Callable[[Evidence], Iterator[str]], ...] = (
     hashes,
     places,
     one_cuda,
+    one_runtime,
     planned_variant,
     own_pins,
     libraries,

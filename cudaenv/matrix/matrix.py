@@ -181,6 +181,11 @@ class Matrix:
         return tuple(self._indexes)
 
     @property
+    def channel_names(self) -> tuple[str, ...]:
+        """The conda channels that a plan may name."""
+        return tuple(dict.fromkeys(name for row in self.tables.conda_eras for name in row.channels))
+
+    @property
     def component_names(self) -> tuple[str, ...]:
         """The components of CUDA that a target may name beside the runtime."""
         return tuple(self._components)

@@ -157,7 +157,8 @@ class Spec:
 
     `variants` are several requests for CUDA, one environment for each; `cuda` is the only one otherwise.
     `indexes` maps an index name of the matrix to the mirror to fetch from, and `default` to another
-    default index than the installer's own. `targets` are the user's own.
+    default index than the installer's own; `channels` maps names of conda channels to mirrors. `targets`
+    are the user's own.
     """
 
     target: str = "run-only"
@@ -170,4 +171,5 @@ class Spec:
     packages: tuple[PackageRequest, ...] = ()
     machines: tuple[Machine, ...] = ()
     indexes: Mapping[str, str] = field(default_factory=dict)
+    channels: Mapping[str, str] = field(default_factory=dict)
     origin: str = ""

@@ -22,7 +22,10 @@ from cudaenv.model.spec import CudaRequest, PackageRequest, Provider, PythonRequ
 from cudaenv.model.target_reader import read_targets
 from cudaenv.model.versions import PythonVersion
 
-KEYS = ("target", "targets", "python", "platforms", "provider", "cuda", "packages", "machine", "indexes")
+KEYS = (
+    *("target", "targets", "python", "platforms", "provider", "cuda", "packages", "machine"),
+    *("indexes", "channels"),
+)
 PYPROJECT_KEYS = (*KEYS, "extras", "groups")
 
 PACKAGE_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(\[[A-Za-z0-9._, -]+\])?")
@@ -40,6 +43,7 @@ class Known:
     indexes: tuple[str, ...]
     find_gpu: Callable[[str], Gpu]
     components: tuple[str, ...] = ()
+    channels: tuple[str, ...] = ()
 
 
 def read_spec(data: Mapping[str, Any], origin: str, known: Known) -> Spec:
@@ -96,7 +100,8 @@ def _spec(section: Section, known: Known, packages: tuple[PackageRequest, ...]) 
         variants=variants,
         packages=packages,
         machines=read_machines(section, known.find_gpu, platforms),
-        indexes=_indexes(section, known),
+        indexes=_mirrors(section, "indexes", (*known.indexes, "default"), "index"),
+        channels=_mirrors(section, "channels", known.channels, "channel"),
         origin=section.problems.origin,
     )
 
@@ -226,12 +231,11 @@ def _is_include(item: object) -> bool:
     )
 
 
-def _indexes(section: Section, known: Known) -> dict[str, str]:
-    table = section.read("indexes", dict, "a table of index names and URLs") or {}
-    names = (*known.indexes, "default")
-    indexes = Section(table, section.at("indexes"), section.problems)
-    indexes.only(*names)
-    found = {name: indexes.parsed(name, parse_index_url) for name in table if name in names}
+def _mirrors(section: Section, key: str, names: tuple[str, ...], noun: str) -> dict[str, str]:
+    table = section.read(key, dict, f"a table of {noun} names and URLs") or {}
+    mirrors = Section(table, section.at(key), section.problems)
+    mirrors.only(*names)
+    found = {name: mirrors.parsed(name, parse_index_url) for name in table if name in names}
     return {name: url for name, url in sorted(found.items()) if url is not None}
 
 

@@ -203,7 +203,7 @@ def planned_toolkit(
         host_compiler=_host_compiler(toolkit, stack, machines, matrix),
         home=_home(toolkit, python, matrix),
         sms=architectures(toolkit.cuda, stack, machines, matrix),
-        steps=tuple(_steps(toolkit, stack.platform)) if toolkit.provider is Provider.SYSTEM else (),
+        steps=tuple(_steps(toolkit, stack.platform, machines)) if toolkit.provider is Provider.SYSTEM else (),
     )
 
 
@@ -271,13 +271,18 @@ def _host_compiler(
     )
 
 
-def _steps(toolkit: Toolkit, platform: Platform) -> Iterator[str]:
-    """How to get a toolkit of a line; none of it touches the driver.
+def _steps(toolkit: Toolkit, platform: Platform, machines: Sequence[Machine]) -> Iterator[str]:
+    """How to get a toolkit of a line where it is not there already; none of it touches the driver.
 
     https://docs.nvidia.com/cuda/cuda-installation-guide-linux/ : the package `cuda-toolkit-X-Y` and the
     runfile with `--toolkit` leave the driver alone.
     """
     cuda = toolkit.cuda
+    there = [machine.name for machine in machines if machine.toolkit and machine.toolkit.value == cuda]
+    if there:
+        yield f"it is there on {', '.join(there)}"
+    if there and len(there) == len(machines):
+        return
     if platform is Platform.WIN_64:
         yield f"NVIDIA's installer of CUDA {cuda}, without its driver"
         return

@@ -9,6 +9,7 @@ from typing import Final
 
 from packaging.utils import canonicalize_name
 
+from cudaenv.model.conda_names import explicit_name
 from cudaenv.model.images import DIGEST, IMAGE, ImageReference
 from cudaenv.model.machine import Platform
 from cudaenv.model.plan import Environment, Phase, Plan, PlannedPackage, Shape
@@ -131,7 +132,9 @@ def container_view(plan: Plan, environment: Environment, around: Surroundings, n
         lock=environment_file(plan, environment, "requirements.lock")
         if environment.asked or not is_conda
         else "",
-        conda_lock=conda_lock_name(plan, environment) if is_conda else "",
+        conda_lock=environment_file(plan, environment, explicit_name(environment.platform))
+        if is_conda
+        else "",
         build_lock=_build_lock(plan, environment),
         leave_out=rf'-e "/^{COMPILERS} @ /,+1d" ' if shape is Shape.BUILD and _by_wheels(environment) else "",
         apt=[
@@ -184,12 +187,6 @@ def pinned(image: str, around: Surroundings) -> str:
 def image_note(image: str, around: Surroundings) -> str:
     """Whether an image is pinned, and by which name people know it."""
     return (PINNED if image in around.digests else TAG_MOVES).format(image)
-
-
-def conda_lock_name(plan: Plan, environment: Environment) -> str:
-    """The name of a conda environment's explicit lock: `conda-linux-64.lock`, `cu126-conda-linux-64.lock`."""
-    several = f"{checked(NAME, environment.name, 'a name')}-" if len(plan.environments) > 1 else ""
-    return f"{several}conda-{environment.platform}.lock"
 
 
 def isolation(around: Surroundings) -> str:

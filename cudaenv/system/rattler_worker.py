@@ -1,11 +1,11 @@
-"""A process of its own for py-rattler: a request on standard input, records on standard output.
+"""A process of its own for py-rattler: a request on standard input, an answer on standard output.
 
     python -m cudaenv.system.rattler_worker
 
-The request is a JSON object with `channel` (an address), `platform`, `names` and `cache` (a folder). The
-answer is a list of objects with the fields of repodata, or an object with `error`. py-rattler's runtime
-crashes now and then while an interpreter shuts down (pyo3-async-runtimes issue 40), so this process
-never shuts one down: it ends on the spot.
+A request is a JSON object with `do` (a name in `TASKS`), what that task takes, and for all of them `cache`
+(a folder) and `mirrors` (where to fetch what lies below a canonical URL). The answer is JSON, an object
+with `error` where the task failed. py-rattler's runtime crashes now and then while an interpreter shuts
+down (pyo3-async-runtimes issue 40), so this process never shuts one down: it ends on the spot.
 """
 
 from __future__ import annotations
@@ -14,22 +14,29 @@ import asyncio
 import json
 import os
 import sys
+from base64 import b64encode
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
 
 if TYPE_CHECKING:
-    from rattler import RepoDataRecord
+    from rattler import Gateway, GenericVirtualPackage, PackageRecord, RepoDataRecord
+    from rattler.networking import Client
+
+VERSION_OF_SOLVER = "py-rattler"
 
 
-async def query(channel: str, platform: str, names: list[str], cache: str) -> list[dict[str, Any]]:
+async def query(request: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the records of packages with these names, sorted; those of no other channel or platform.
 
     LookupError where there is no package at all: py-rattler takes a channel that does not exist for an
     empty one.
     """
-    from rattler import Channel, Gateway
+    from rattler import Channel
 
-    gateway = Gateway(cache_dir=Path(cache))
+    channel, platform, names = request["channel"], request["platform"], request["names"]
+    gateway = _gateway(request)
     platforms: Any = [platform]  # a literal type, which a request cannot have
     found = await gateway.query([Channel(channel)], platforms, names, recursive=False)
     if not any(found) and not await gateway.names([Channel(channel)], platforms):
@@ -56,15 +63,209 @@ def described(record: RepoDataRecord) -> dict[str, Any]:
     }
 
 
+async def solve(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Solve environments, each by itself, with one reading of the channels for all.
+
+    Each of `environments` has `channels` in the order of their priority, `platform`, `specs`, `virtual`
+    (versions by name, with a build behind a space) and `locked` (URLs of packages to keep). The answer
+    has `solver` and `environments`: a list of records, those that others need first, or what excludes
+    what.
+    """
+    from importlib.metadata import version
+
+    gateway = _gateway(request)
+    solving = [_solve_one(gateway, environment) for environment in request["environments"]]
+    return {
+        "solver": f"{VERSION_OF_SOLVER} {version('py-rattler')}",
+        "environments": await asyncio.gather(*solving),
+    }
+
+
+async def _solve_one(gateway: Gateway, asked: Mapping[str, Any]) -> dict[str, Any]:
+    from rattler import Channel, ChannelPriority, MatchSpec, PackageRecord
+    from rattler import solve as rattler_solve
+    from rattler.exceptions import SolverError
+
+    # A channel that only a spec names comes first: packages of the same names elsewhere would hide its own.
+    named = [text.split("::")[0] for text in asked["specs"] if "::" in text]
+    channels = [Channel(url) for url in dict.fromkeys([*named, *asked["channels"]])]
+    platforms: Any = [asked["platform"], "noarch"]
+    locked = await _locked(gateway, channels, platforms, asked["locked"])
+    try:
+        found = await rattler_solve(
+            channels,
+            [MatchSpec(text, strict=False) for text in asked["specs"]],
+            gateway=gateway,
+            platforms=platforms,
+            locked_packages=locked,
+            virtual_packages=_virtual(asked["virtual"]),
+            channel_priority=ChannelPriority.Strict,
+        )
+    except SolverError as error:
+        return {"excluded": str(error)}
+    by_name = {record.name.normalized: record for record in found}
+    ordered = PackageRecord.sort_topologically(list(found))
+    return {"records": [_locking(by_name[record.name.normalized]) for record in ordered]}
+
+
+async def _locked(
+    gateway: Gateway, channels: Any, platforms: Any, urls: Sequence[str]
+) -> list[RepoDataRecord]:
+    """The records of packages that are locked already, as far as the channels still have them."""
+    if not urls:
+        return []
+    names = {url.rsplit("/", 1)[-1].rsplit("-", 2)[0] for url in urls}
+    found = await gateway.query(channels, platforms, sorted(names), recursive=False)
+    wanted = set(urls)
+    return [record for part in found for record in part if record.url in wanted]
+
+
+def _virtual(packages: Mapping[str, str]) -> list[GenericVirtualPackage]:
+    from rattler import BuildString, GenericVirtualPackage, PackageName, Version
+
+    found = []
+    for name, text in packages.items():
+        version, _, build = text.partition(" ")
+        found.append(GenericVirtualPackage(PackageName(name), Version(version), BuildString(build or "0")))
+    return found
+
+
+def _locking(record: RepoDataRecord) -> dict[str, Any]:
+    """What a lock holds of a record; `requires` are versions by name, several joined by a comma."""
+    from rattler import MatchSpec
+
+    requires: dict[str, str] = {}
+    for text in record.depends:
+        spec = MatchSpec(text, strict=False)
+        name = (
+            spec.name.normalized
+            if spec.name is not None and hasattr(spec.name, "normalized")
+            else str(spec.name)
+        )
+        version = "" if spec.version is None else str(spec.version)
+        requires[name] = ",".join(filter(None, [requires.get(name, ""), version]))
+    return {**described(record), "url": record.url, "size": record.size, "requires": requires}
+
+
+async def validate(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Say what a set of records lacks: `records` as a lock holds them, `virtual` as for solving."""
+    from rattler import PackageRecord
+    from rattler.exceptions import ValidatePackageRecordsError
+
+    records: list[PackageRecord] = [_record(item) for item in request["records"]]
+    records += [_virtual_record(name, text) for name, text in request["virtual"].items()]
+    try:
+        PackageRecord.validate(records)
+    except ValidatePackageRecordsError as error:
+        return {"lacks": str(error)}
+    return {"lacks": ""}
+
+
+def _record(item: Mapping[str, Any]) -> RepoDataRecord:
+    from rattler import BuildString, PackageRecord, RepoDataRecord, VersionWithSource
+
+    package = PackageRecord(
+        item["name"],
+        VersionWithSource(item["version"]),
+        BuildString(item["build"]),
+        0,
+        item["subdir"],
+        depends=[f"{name} {version}".strip() for name, version in item["requires"].items()],
+        md5=bytes.fromhex(item["md5"]) or None,
+        sha256=bytes.fromhex(item["sha256"]) or None,
+    )
+    url = item["url"]
+    return RepoDataRecord(package, url.rsplit("/", 1)[-1], url, url.rsplit("/", 2)[0])
+
+
+def _virtual_record(name: str, text: str) -> PackageRecord:
+    from rattler import BuildString, PackageRecord, VersionWithSource
+
+    version, _, build = text.partition(" ")
+    return PackageRecord(name, VersionWithSource(version), BuildString(build or "0"), 0, "noarch")
+
+
+async def install(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Install `records`, as a lock holds them, into `prefix`, so that nothing else of conda is in it."""
+    from rattler import Subdir
+    from rattler import install as rattler_install
+
+    await rattler_install(
+        [_record(item) for item in request["records"]],
+        request["prefix"],
+        cache_dir=Path(request["cache"]) / "pkgs",
+        platform=Subdir(request["platform"]),
+        client=_client(request),
+        show_progress=request["progress"],
+        execute_link_scripts=False,
+    )
+    return {}
+
+
+def _client(request: Mapping[str, Any]) -> Client:
+    """A client with the mirrors, those of the user's configuration of rattler, and the user's credentials.
+
+    Those are of the host that is asked in the end, so they come after the mirrors: a user and a password
+    in a mirror's URL, `.netrc`, what `RATTLER_AUTH_FILE` names, rattler's own store.
+    """
+    from rattler.config import Config
+    from rattler.networking import (
+        AddHeadersMiddleware,
+        AuthenticationMiddleware,
+        Client,
+        MirrorMiddleware,
+        OciMiddleware,
+        RetryMiddleware,
+    )
+
+    mirrors = dict(Config.load_from_default_locations("rattler").mirrors)
+    headers = {}
+    for canonical, url in request["mirrors"].items():
+        parts = urlsplit(url)
+        if parts.username:
+            pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+            headers[parts.hostname] = {"Authorization": f"Basic {b64encode(pair.encode()).decode()}"}
+        mirrors[canonical] = [parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()]
+    return Client(
+        [
+            MirrorMiddleware(mirrors),
+            AddHeadersMiddleware(lambda host, _: headers.get(host)),
+            AuthenticationMiddleware(),
+            OciMiddleware(),
+            RetryMiddleware(),
+        ]
+    )
+
+
+def _gateway(request: Mapping[str, Any]) -> Gateway:
+    from rattler import Gateway, SourceConfig
+
+    return Gateway(
+        cache_dir=Path(request["cache"]) / "repodata",
+        default_config=SourceConfig(
+            bz2_enabled=False, cache_action="force-cache-only" if request.get("offline") else "cache-or-fetch"
+        ),
+        client=_client(request),
+    )
+
+
+TASKS: dict[str, Callable[[Mapping[str, Any]], Awaitable[Any]]] = {
+    "query": query,
+    "solve": solve,
+    "validate": validate,
+    "install": install,
+}
+
+
 def main() -> int:
     """Answer one request; return 0, or 1 where the answer is an error."""
     request = json.load(sys.stdin)
     answer: object
     try:
-        answer, status = asyncio.run(query(**request)), 0
+        answer, status = asyncio.run(TASKS[request["do"]](request)), 0  # type: ignore[arg-type]
     except Exception as error:
         # Whatever py-rattler raises, the process that asked has to explain it.
-        answer, status = {"error": str(error) or type(error).__name__}, 1
+        answer, status = {"error": str(error) or type(error).__name__, "kind": type(error).__name__}, 1
     json.dump(answer, sys.stdout)
     sys.stdout.flush()
     return status

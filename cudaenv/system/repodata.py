@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import re
-import subprocess
-import sys
 import tempfile
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from cudaenv.errors import FetchError
 from cudaenv.system.addresses import printable, shown
-
-TIMEOUT_S: Final = 900.0
-"""Enough for the repodata of conda-forge over a slow connection."""
+from cudaenv.system.rattler import RattlerError, ask, harmless
 
 # https://conda.org/learn/ceps/cep-0026/, a little wider
 _NAME = re.compile(r"[a-z0-9_][a-z0-9_.-]{0,127}")
 _PLATFORM = re.compile(r"[a-z0-9]+(-[a-z0-9]+)?")
-# A user with a password, and the tokens of channels: https://host/t/TOKEN/channel
-_SECRET = re.compile(r"(?<=//)[^/@\s]*@|(?<=/t/)[^/\s]+")
 _SHAPE: Mapping[str, tuple[type | None, ...]] = {
     "name": (str,),
     "version": (str,),
@@ -53,43 +46,18 @@ def read_records(
                 raise ValueError(f"no name of a conda package or platform: {text!r}")
     with tempfile.TemporaryDirectory(prefix="cudaenv-", ignore_cleanup_errors=True) as folder:
         place = Path(folder) if cache is None else cache / "conda"
-        request = {"channel": channel, "platform": platform, "names": sorted(names), "cache": str(place)}
-        return _checked(_ask(request, what := f"the conda channel `{_harmless(shown(channel))}`"), what)
+        request = {"do": "query", "channel": channel, "platform": platform, "names": sorted(names)}
+        what = f"the conda channel `{harmless(shown(channel))}`"
+        try:
+            return _checked(ask({**request, "cache": str(place), "mirrors": {}}), what)
+        except RattlerError as error:
+            raise FetchError(f"{what} cannot be read", error.lines) from error
 
 
-def _ask(request: Mapping[str, object], what: str) -> bytes:
-    # -P: a module beside the user's files is not taken for one of ours.
-    command = [sys.executable, "-P", "-m", "cudaenv.system.rattler_worker"]
-    try:
-        done = subprocess.run(
-            command,
-            input=json.dumps(request).encode(),
-            capture_output=True,
-            timeout=TIMEOUT_S,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise FetchError(f"{what} cannot be read", [printable(str(error))]) from error
-    if done.returncode not in {0, 1} or not done.stdout:
-        text = done.stderr.decode(errors="replace").strip()
-        raise FetchError(
-            f"{what} cannot be read", [f"py-rattler ended with {done.returncode}", _harmless(text)]
-        )
-    return done.stdout
-
-
-def _checked(output: bytes, what: str) -> tuple[Mapping[str, Any], ...]:
-    found = json.loads(output)
-    if isinstance(found, dict):
-        raise FetchError(f"{what} cannot be read", [_harmless(str(found.get("error")))])
+def _checked(found: Any, what: str) -> tuple[Mapping[str, Any], ...]:
     for record in found:
         for key, kinds in _SHAPE.items():
             value = record[key]
             if (None if value is None else type(value)) not in kinds:
                 raise FetchError(f"{what} has a record without `{key}`", [printable(str(record.get("name")))])
     return tuple(found)
-
-
-def _harmless(text: str) -> str:
-    """The end of a message, without what authenticates in its addresses."""
-    return printable(_SECRET.sub("...", " ".join(text.split()))[-400:])

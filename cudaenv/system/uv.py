@@ -11,13 +11,17 @@ import os
 import re
 import sys
 import tempfile
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import tomli_w
+from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 from cudaenv.errors import CudaenvError, FetchError, NoPlanError, ToolError
-from cudaenv.lock.resolution import Resolution
+from cudaenv.lock.pylock import read_pylock
+from cudaenv.lock.resolution import SUPPLIED, Resolution
 from cudaenv.system.credentials import where_credentials_go
 from cudaenv.system.process import Completed, run
 
@@ -84,6 +88,8 @@ def compile_pylock(
         place = Path(folder)
         (place / "pyproject.toml").write_text(asked.pyproject, encoding="utf-8")
         (place / "uv.toml").write_text(asked.config, encoding="utf-8")
+        for name, version in asked.supplied:
+            _write_stand_in(place / SUPPLIED, name, version)
         if existing is not None:
             (place / "pylock.toml").write_text(existing, encoding="utf-8")
         arguments = [find_uv(), "pip", "compile", "pyproject.toml", "--quiet", *asked.arguments]
@@ -95,6 +101,20 @@ def compile_pylock(
         if done.status != 0:
             raise failure("resolve the environment", done)
         return (place / "pylock.toml").read_text(encoding="utf-8")
+
+
+def _write_stand_in(folder: Path, name: str, version: Version) -> None:
+    """Write a wheel that holds nothing, for the resolver to see that a package is there already."""
+    folder.mkdir(exist_ok=True)
+    stem = f"{name.replace('-', '_')}-{version}"
+    with zipfile.ZipFile(folder / f"{stem}-py3-none-any.whl", "w") as wheel:
+        wheel.writestr(
+            f"{stem}.dist-info/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+        )
+        wheel.writestr(
+            f"{stem}.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        wheel.writestr(f"{stem}.dist-info/RECORD", "")
 
 
 def default_index(environ: Mapping[str, str]) -> str:
@@ -181,6 +201,68 @@ def build_package(
 
 BUILDING_S = 6 * 3600
 """How long a build may take; the longest that users tell of are hours on few processors."""
+
+
+def interpreter(prefix: Path) -> Path:
+    """The Python of an environment: of a virtual one, or of one that conda made."""
+    candidates = (prefix / "bin" / "python", prefix / "Scripts" / "python.exe", prefix / "python.exe")
+    return next((path for path in candidates if path.exists()), candidates[0])
+
+
+def install_wheels(
+    pylock: str,
+    prefix: Path,
+    python: str,
+    environ: Mapping[str, str],
+    *,
+    indexes: Mapping[str, str],
+) -> None:
+    """Install the locked wheels beside what conda installed into a prefix, as `sync_environment` does.
+
+    Wheels that an earlier call installed and that are no longer locked go; ToolError where conda has a
+    package of the lock already.
+    """
+    locked = {wheel.name: wheel for wheel in read_pylock(pylock).wheels}
+    ours, theirs = _installed(prefix, python)
+    twice = sorted(set(locked) & theirs)
+    if twice:
+        raise ToolError(
+            f"conda has {', '.join(f'`{name}`' for name in twice)} in {prefix} already",
+            ["wheels of the same packages would overwrite its files"],
+        )
+    with tempfile.TemporaryDirectory(prefix="cudaenv-") as folder:
+        place = Path(folder)
+        named = [{"name": name, "url": url} for name, url in sorted(indexes.items())]
+        (place / "uv.toml").write_text(tomli_w.dumps({"index": named}), encoding="utf-8")
+        lines = [f"{wheel.name} @ {wheel.url} --hash=sha256:{wheel.sha256}" for wheel in locked.values()]
+        (place / "requirements.txt").write_text("\n".join(lines), encoding="utf-8")
+        env = uv_environment(environ, place / "uv.toml")
+        common = ["--python", str(interpreter(prefix)), "--break-system-packages"]
+        calls = []
+        if gone := sorted(ours - set(locked)):
+            calls.append(["uninstall", *common, *gone])
+        if locked:
+            calls.append(["install", *common, "--no-deps", "--require-hashes", "-r", "requirements.txt"])
+        for arguments in calls:
+            done = run([find_uv(), "pip", *arguments], env=env, cwd=place)
+            if done.status != 0:
+                raise failure(f"install the locked wheels into {prefix}", done)
+
+
+def _installed(prefix: Path, python: str) -> tuple[set[str], set[str]]:
+    """The packages of a prefix: those that uv installed, and all others.
+
+    https://packaging.python.org/en/latest/specifications/recording-installed-packages/#the-installer-file
+    """
+    ours: set[str] = set()
+    theirs: set[str] = set()
+    for folder in (prefix / "lib" / f"python{python}" / "site-packages", prefix / "Lib" / "site-packages"):
+        for info in folder.glob("*.dist-info"):
+            name = canonicalize_name(info.name.partition("-")[0])
+            installer = info / "INSTALLER"
+            is_ours = installer.is_file() and installer.read_text(encoding="utf-8").strip() == "uv"
+            (ours if is_ours else theirs).add(name)
+    return ours, theirs
 
 
 def sync_environment(

@@ -21,6 +21,17 @@ def require_lock(project: Project) -> LockDocument:
     return document
 
 
+def locked_text(project: Project, document: LockDocument, name: str) -> str:
+    """The text of a file of the lock. DriftError where it is not the one that was locked."""
+    text = project.read(name)
+    if text is None or digest(text) != document.files.get(name):
+        raise DriftError(
+            f"`{name}` is {'missing' if text is None else 'not the one that was locked'}",
+            hint="`cudaenv check` shows what differs; `cudaenv lock` makes it anew",
+        )
+    return text
+
+
 def is_current(project: Project) -> bool:
     """Whether there is a lock and nothing differs from it, so that there is nothing to resolve."""
     try:

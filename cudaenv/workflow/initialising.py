@@ -117,8 +117,8 @@ def _torches(plan: Plan) -> list[str]:
 def _text(
     options: Mapping[str, Any], packages: Mapping[str, str], python: str, why: str, machines: list[str]
 ) -> str:
-    said = {key: options[key] for key in ("platforms", "provider", "cuda", "indexes") if options.get(key)}
-    indexes = {"indexes": said.pop("indexes")} if "indexes" in said else {}
+    said = {key: options[key] for key in ("platforms", "provider", "cuda") if options.get(key)}
+    mirrors = {key: options[key] for key in ("indexes", "channels") if options.get(key)}
     parts = [
         "# What this environment is for and what it must run on. `cudaenv plan` says what follows.",
         tomli_w.dumps({"target": options.get("target", "run-only")}).rstrip(),
@@ -129,6 +129,6 @@ def _text(
         tomli_w.dumps({"packages": dict(packages)}).rstrip(),
         "",
         *(table.rstrip() + "\n" for table in machines),
-        *([tomli_w.dumps(indexes).rstrip()] if indexes else []),
+        *([tomli_w.dumps(mirrors).rstrip()] if mirrors else []),
     ]
     return "\n".join(parts).rstrip() + "\n"

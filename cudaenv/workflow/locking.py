@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import importlib
-import tomllib
 from collections.abc import Collection, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
-from packaging.pylock import Pylock, PylockValidationError
 from packaging.utils import canonicalize_name
 
 from cudaenv.errors import NoPlanError, SpecError
+from cudaenv.lock.conda import CondaLock
 from cudaenv.lock.document import NAME, LockDocument, make_document
 from cudaenv.lock.mirrors import Mirrors
-from cudaenv.lock.pylock import LockedEnvironment, canonical_pylock, read_pylock, requirements_lock
+from cudaenv.lock.pylock import LockedEnvironment, canonical_pylock, requirements_lock
 from cudaenv.lock.resolution import resolution
-from cudaenv.model.plan import Plan, file_name
+from cudaenv.model.plan import Environment, Plan
 from cudaenv.model.spec import Spec
 from cudaenv.model.spec_json import spec_json
 from cudaenv.model.stamp import stamped
 from cudaenv.planner.plan import make_plan
 from cudaenv.render.plan_text import plan_summary
 from cudaenv.system.uv import compile_pylock, find_uv, uv_version
+from cudaenv.workflow.conda_locking import NEXT as CONDA_NEXT
+from cudaenv.workflow.conda_locking import conda_files, solve_environments, supplied_packages
 from cudaenv.workflow.images import Digests
 from cudaenv.workflow.parallel import AT_ONCE
+from cudaenv.workflow.pins import IMAGES, Pins, read_pins
 from cudaenv.workflow.planning import (
     Refused,
     heeding,
@@ -42,9 +44,6 @@ MOST_ROUNDS = 3
 NEXT = ("cudaenv.workflow.verifying", "cudaenv.render.files", "jinja2")
 """Modules that are needed once wheels are resolved."""
 
-IMAGES = "image"
-"""What `--upgrade` calls the digests of container images."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Locked:
@@ -54,14 +53,6 @@ class Locked:
     environments: tuple[LockedEnvironment, ...]
     document: LockDocument
     files: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Pins:
-    """The pylocks whose versions are kept, by environment, and the packages that are renewed all the same."""
-
-    existing: Mapping[str, str]
-    renew: Sequence[str]
 
 
 def lock_project(project: Project, *, upgrade: bool = False, renew: Collection[str] = ()) -> Locked:
@@ -85,8 +76,8 @@ def lock_project(project: Project, *, upgrade: bool = False, renew: Collection[s
     for _ in range(len(project.matrix.family) + MOST_ROUNDS):
         if plan.refusal is not None:
             break
-        pins = Pins({} if upgrade else _existing(project, plan, document), packages)
-        _check_names(pins, plan)
+        pins = Pins({}, {}, packages) if upgrade else read_pins(project, plan, document, packages)
+        pins.check_names(plan)
         try:
             locked, files, solver = _resolve(project, plan, spec, mirrors, pins=pins, digests=digests)
         except NoPlanError:
@@ -152,107 +143,50 @@ def _known_images(project: Project) -> Mapping[str, str]:
     return document.images if document else {}
 
 
-def _check_names(pins: Pins, plan: Plan) -> None:
-    """SpecError for packages to renew that are neither locked nor planned."""
-    planned = {canonicalize_name(item.name) for each in plan.environments for item in each.packages}
-    locked = {wheel.name for text in pins.existing.values() for wheel in read_pylock(text).wheels}
-    unknown = [name for name in pins.renew if name not in planned | locked]
-    if unknown:
-        raise SpecError(
-            f"nothing is locked by the name of {', '.join(f'`{name}`' for name in unknown)}",
-            hint=f"`--upgrade` takes a package of the lock, or `{IMAGES}`; alone it renews everything",
-        )
-
-
 def _resolve(
     project: Project, plan: Plan, spec: Spec, mirrors: Mirrors, *, pins: Pins, digests: Digests
 ) -> tuple[tuple[LockedEnvironment, ...], dict[str, str], dict[str, str]]:
-    """The locked environments, all files made of them, and the solver's version.
+    """The locked environments, all files made of them, and the solvers' versions.
 
-    While the resolver waits for the network, registries are asked and what comes next is imported.
+    While the resolvers wait for the network, registries are asked and what comes next is imported.
     """
-    _about_conda(project, plan)
     find_uv()
     digests.ask(plan)
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        pending = []
-        for environment in plan.resolved:
-            project.talk(f"resolving {plan_summary(environment)}")
-            pending.append(
-                pool.submit(
-                    compile_pylock,
-                    resolution(environment, mirrors),
-                    project.environ,
-                    existing=pins.existing.get(environment.name),
-                    renew=pins.renew,
-                )
+
+        def compiling(environment: Environment, conda: CondaLock | None) -> Future[str]:
+            supplied = supplied_packages(conda, environment) if conda else ()
+            return pool.submit(
+                compile_pylock,
+                resolution(environment, mirrors, supplied),
+                project.environ,
+                existing=pins.pylocks.get(environment.name),
+                renew=pins.renew,
             )
+
+        solving = pool.submit(solve_environments, project, plan, pins.urls)
+        for environment in plan.environments:
+            project.talk(f"resolving {plan_summary(environment)}")
+        pending = {item.name: compiling(item, None) for item in plan.resolved if item.conda is None}
         version = pool.submit(uv_version, project.environ)
-        verifying, *_ = map(importlib.import_module, NEXT)
+        has_conda = any(environment.conda for environment in plan.environments)
+        verifying, *_ = map(importlib.import_module, (*NEXT, *(CONDA_NEXT if has_conda else ())))
+        # Wheels on top of conda's packages are resolved for what conda then has.
+        conda = solving.result()
+        pending |= {item.name: compiling(item, conda[item.name]) for item in plan.resolved if item.conda}
         try:
             locked = tuple(
-                canonical_pylock(future.result(), environment, mirrors)
-                for environment, future in zip(plan.resolved, pending, strict=True)
+                canonical_pylock(pending[environment.name].result(), environment, mirrors)
+                for environment in plan.resolved
             )
         except NoPlanError:
             # uv takes an index that wants credentials for one that lacks the package.
             verifying.ask_indexes(project, plan, mirrors)
             raise
     files = rendered(project, plan, spec, digests.found(plan))
-    return locked, {**files, **_lock_files(plan, locked)}, {"uv": version.result()}
-
-
-def _about_conda(project: Project, plan: Plan) -> None:
-    """Say what of conda environments is not locked here; SpecError for wheels on top of conda packages.
-
-    Resolved without knowing conda's packages, wheels would bring a second torch and a second CUDA.
-    """
-    for environment in plan.environments:
-        if environment.conda is None:
-            continue
-        name = plan.file_name(environment, "environment.yml")
-        virtual = plan.file_name(environment, "virtual-packages.yml")
-        command = f"conda-lock lock -f {name} --virtual-package-spec {virtual}"
-        if environment.asked:
-            raise SpecError(
-                f"`{environment.name}` has wheels on top of conda packages, which cannot be locked yet",
-                list(environment.asked),
-                hint="Render it, lock conda's part with `conda-lock`, and install the wheels into it; "
-                'or take provider = "pip"',
-            )
-        project.talk(f"{environment.name}: conda's packages are not in this lock; `{command}` locks them")
-
-
-def _existing(project: Project, plan: Plan, document: LockDocument | None) -> dict[str, str]:
-    """The pylock whose versions each environment keeps, by its name; SpecError where it is none.
-
-    That is its own, or where it has none, because environments came or went, one that was locked.
-    """
-    locked = sorted(name for name in document.files if name.startswith("pylock.")) if document else []
-    found = {}
-    for environment in plan.resolved:
-        for name in (
-            plan.file_name(environment, "pylock.toml"),
-            file_name("pylock.toml", environment.name),
-            *locked,
-        ):
-            text = project.read(name)
-            if text is not None:
-                _check_pylock(name, text)
-                found[environment.name] = text
-                break
-    return found
-
-
-def _check_pylock(name: str, text: str) -> None:
-    try:
-        Pylock.from_dict(tomllib.loads(text))
-    except (tomllib.TOMLDecodeError, PylockValidationError) as error:
-        raise SpecError(
-            f"`{name}` cannot be read, so its versions cannot be kept",
-            [str(error)],
-            hint="Put it right, or make it anew with `cudaenv lock --upgrade --force`",
-        ) from error
+    files |= conda_files(plan, conda, files) | _lock_files(plan, locked)
+    solvers = {"uv": version.result()} | dict(lock.solver.split() for lock in conda.values())
+    return locked, files, solvers
 
 
 def _family_members(

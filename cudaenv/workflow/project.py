@@ -106,6 +106,7 @@ class Project:
             targets=self.matrix.target_names,
             components=self.matrix.component_names,
             indexes=self.matrix.index_names,
+            channels=self.matrix.channel_names,
             find_gpu=self.matrix.find_gpu,
         )
 
@@ -114,7 +115,7 @@ class Project:
         if not isinstance(section, Mapping):
             return section
         merged = {**section, **self.options}
-        for key in ("packages", "indexes"):
+        for key in ("packages", "indexes", "channels"):
             said = section.get(key)
             if said is not None:
                 options = self.options.get(key, {})

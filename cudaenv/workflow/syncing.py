@@ -12,18 +12,21 @@ from typing import Any
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from cudaenv.errors import DriftError, NoPlanError, SpecError, ToolError
-from cudaenv.lock.document import LockDocument, digest
+from cudaenv.errors import NoPlanError, SpecError, ToolError
+from cudaenv.lock.document import LockDocument
 from cudaenv.lock.mirrors import Mirrors
 from cudaenv.lock.pylock import fetchable
 from cudaenv.model.machine import Machine
 from cudaenv.model.plan import file_name, index_name
 from cudaenv.planner.fit import misfits
 from cudaenv.system.process import run
-from cudaenv.system.uv import build_package, sync_environment
-from cudaenv.workflow.checking import require_lock
+from cudaenv.system.uv import build_package, install_wheels, interpreter, sync_environment
+from cudaenv.workflow.checking import locked_text, require_lock
+from cudaenv.workflow.conda_syncing import install_conda_part
+from cudaenv.workflow.installed import is_of_conda, lock_digest, mark, prefix_of
 from cudaenv.workflow.project import Project
 from cudaenv.workflow.sources import BUILD_LOCK
+from cudaenv.workflow.workshop import complete_toolkit
 
 PROBE = """
 import json, torch
@@ -61,31 +64,19 @@ def sync_project(project: Project, *, name: str | None, prefix: Path | None, any
     document = require_lock(project)
     machine = project.machine
     environment = _choose(document, machine, project, name, anyway=anyway)
-    if environment["conda"] is not None:
-        raise SpecError(
-            f"environment `{environment['name']}` is of conda packages, which sync does not install yet",
-            hint="`conda env create -f` its environment.yml; conda, mamba and micromamba read it",
-        )
-    several = len(document.environments) > 1
-    file = file_name("pylock.toml", environment["name"] if several else "")
-    text = project.read(file)
-    if text is None or digest(text) != document.files[file]:
-        raise DriftError(
-            f"`{file}` is {'missing' if text is None else 'not the one that was locked'}",
-            hint="`cudaenv check` shows what differs; `cudaenv lock` makes it anew",
-        )
-    target = prefix or project.folder / ".venv"
+    target = prefix_of(project, prefix, is_of_conda(environment))
     mirrors = Mirrors.of(project.matrix.tables.indexes, project.spec.indexes)
-    project.talk(f"installing {environment['name']} into {target}")
     indexes = _indexes(environment, mirrors)
-    sync_environment(
-        fetchable(text, mirrors),
-        target,
-        environment["python"],
-        project.environ,
-        indexes=indexes,
-    )
+    pylock = _pylock(project, document, environment)
+    project.talk(f"installing {environment['name']} into {target}")
+    if is_of_conda(environment):
+        install_conda_part(project, document, environment, target)
+    if pylock is not None:
+        install = install_wheels if is_of_conda(environment) else sync_environment
+        install(fetchable(pylock, mirrors), target, environment["python"], project.environ, indexes=indexes)
+    complete_toolkit(environment, target)
     built = _build(project, document, environment, target, indexes)
+    mark(target, environment, lock_digest(document, environment))
     if "torch" not in environment["packages"]:
         return Synced(environment, target, {}, ("there is no torch in it to look at", *built))
     project.talk("importing torch to see what it is")
@@ -93,6 +84,14 @@ def sync_project(project: Project, *, name: str | None, prefix: Path | None, any
     _compare(environment, torch)
     notes = (*_notes(environment, machine, torch), *built)
     return Synced(environment, target, torch, notes)
+
+
+def _pylock(project: Project, document: LockDocument, environment: Mapping[str, Any]) -> str | None:
+    """The pylock of an environment; None where only conda installs something."""
+    name = file_name("pylock.toml", environment["name"] if len(document.environments) > 1 else "")
+    if is_of_conda(environment) and name not in document.files:
+        return None
+    return locked_text(project, document, name)
 
 
 def _indexes(environment: Mapping[str, Any], mirrors: Mirrors) -> dict[str, str]:
@@ -149,8 +148,7 @@ def _torch_release(environment: Mapping[str, Any]) -> tuple[int, ...]:
 
 def inspect_torch(prefix: Path, environ: Mapping[str, str]) -> Mapping[str, Any]:
     """Import torch of an environment in a process of its own. ToolError where that fails."""
-    candidates = (prefix / "bin" / "python", prefix / "Scripts" / "python.exe")
-    python = next((path for path in candidates if path.exists()), candidates[0])
+    python = interpreter(prefix)
     kept = {
         key: value
         for key, value in environ.items()
@@ -221,9 +219,7 @@ def _locked_sources(project: Project, document: LockDocument, file: str) -> dict
     """The locked source distributions by name, each with its hash. DriftError where the file is another."""
     if file not in document.files:
         return {}
-    text = project.read(file)
-    if text is None or digest(text) != document.files[file]:
-        raise DriftError(f"`{file}` is not the one that was locked", hint="`cudaenv lock` makes it anew")
+    text = locked_text(project, document, file)
     joined = text.replace("\\\n", "")
     lines = [line for line in joined.splitlines() if line and not line.startswith("#")]
     return {canonicalize_name(line.split(" @ ", maxsplit=1)[0]): line for line in lines}

@@ -1,102 +1,291 @@
-"""Environments of conda packages: what `cudaenv lock` says of them, and what is left to conda."""
+"""Environments of conda packages: locked from channels, verified, read by other tools."""
 
 from __future__ import annotations
 
 import json
-from typing import Any
+import subprocess
+import sys
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from pathlib import Path
 
 import pytest
 import yaml
 
-from tests.support.project import RTX_4090, Project
+from tests.support.channel import Channels, write_channels
+from tests.support.conda_base import base_packages
+from tests.support.conda_package import CondaPackage, stand_in
+from tests.support.conda_project import CANONICAL, DESK, NAMES, CondaProject, conda_project
+from tests.support.project import Project, without_gpu
+from tests.support.wheels import Wheel
 
-CONDA_FILES = {"cudaenv.lock", "environment.yml", "virtual-packages.yml"}
-
-
-def environments(project: Project) -> list[dict[str, Any]]:
-    """The environments in cudaenv.lock."""
-    found: list[dict[str, Any]] = json.loads(project.text("cudaenv.lock"))["environments"]
-    return found
-
-
-def test_a_lock_of_conda_packages_says_what_it_does_not_lock_and_what_does(project: Project) -> None:
-    done = project.lock(RTX_4090, provider="conda")
-    assert set(done.out.split()) == set(project.files()) == CONDA_FILES
-    command = "conda-lock lock -f environment.yml --virtual-package-spec virtual-packages.yml"
-    assert f"cu130: conda's packages are not in this lock; `{command}` locks them" in done.err
-    assert "resolving" not in done.err
-    (environment,) = environments(project)
-    assert environment["conda"] is not None
-    written = yaml.safe_load(project.text("environment.yml"))
-    assert written["dependencies"]
-    assert not [item for item in written["dependencies"] if isinstance(item, dict)], "no wheels in it"
+CONDA_FILES = {
+    ".dockerignore",
+    "Dockerfile",
+    "cudaenv.lock",
+    "environment.yml",
+    "virtual-packages.yml",
+    "conda-lock.yml",
+    "conda-linux-64.lock",
+}
 
 
-def test_locking_conda_packages_needs_no_index(project: Project) -> None:
-    project.server.requests.clear()
-    project.lock(RTX_4090, provider="conda")
-    assert project.server.requests == []
+@pytest.fixture
+def conda(project: Project, channels: Channels) -> Iterator[CondaProject]:
+    with conda_project(project, channels) as found:
+        yield found
 
 
-def test_right_after_its_lock_it_is_up_to_date_and_an_edit_is_noticed(project: Project) -> None:
-    project.lock(RTX_4090, provider="conda")
-    assert project.run("check").out == "up to date\n"
-    assert project.run("lock").err == "up to date: nothing to resolve\n"
-    (project.folder / "environment.yml").write_text("name: mine\n")
-    assert "`environment.yml`" in project.run("check", status=4).err
+def test_init_with_a_gpu_locks_a_cuda_build_from_the_channels(conda: CondaProject) -> None:
+    mirrors = [f"--channel={name}={url}" for name, url in conda.mirrors.items()]
+    options = ["--yes", "--target", "run-only", "--provider", "conda", "--python", "3.12"]
+    machine = ["--gpu", "RTX 4090", "--driver", "580.95.05", "--platform", "linux-64"]
+    done = conda.project.run("init", *options, *machine, *mirrors)
+    assert set(conda.project.files()) == CONDA_FILES
+    assert "next: cudaenv sync" in done.out
+    torch = conda.locked()["pytorch"]
+    assert torch["build"].startswith("cuda130_")
+    assert torch["url"].startswith(f"{CANONICAL}conda-forge/linux-64/pytorch-")
+    assert conda.project.run("check").out == "up to date\n"
 
 
-def test_of_several_environments_each_has_its_command(project: Project) -> None:
-    done = project.lock(RTX_4090, provider="conda", cuda=["12.9", "13.0"])
-    names = [environment["name"] for environment in environments(project)]
-    assert names == ["cu129", "cu130"]
+@without_gpu
+def test_without_a_machine_the_plan_says_what_it_assumes_and_is_no_cpu_build(conda: CondaProject) -> None:
+    mirrors = [f"--channel={name}={url}" for name, url in conda.mirrors.items()]
+    done = conda.project.run(
+        *("init", "--yes", "--provider", "conda", "--python", "3.12", "--platform", "linux-64", *mirrors)
+    )
+    assert "Assumed" in done.err + done.out
+    assert conda.locked()["pytorch"]["build"].startswith("cuda")
+
+
+def test_a_lock_names_only_canonical_urls_and_has_every_hash(conda: CondaProject) -> None:
+    conda.lock()
+    for name in ("conda-lock.yml", "conda-linux-64.lock", "cudaenv.lock", "environment.yml"):
+        assert conda.server.url not in conda.project.text(name)
+    known = {package.sha256: package.filename for package in conda.channels.packages["conda-forge"]}
+    packages = conda.locked()
+    assert {"python", "pytorch", "cuda-version", "libcublas"} <= set(packages)
+    for package in packages.values():
+        assert package["url"].rsplit("/", 1)[-1] == known[package["hash"]["sha256"]]
+        assert len(package["hash"]["md5"]) == 32
+        assert package["manager"] == "conda"
+    explicit = conda.project.text("conda-linux-64.lock").splitlines()
+    assert "@EXPLICIT" in explicit
+    listed = [line.partition("#") for line in explicit if line.startswith("https://")]
+    assert {(url, md5) for url, _, md5 in listed} == {
+        (package["url"], package["hash"]["md5"]) for package in packages.values()
+    }
+
+
+def test_the_explicit_file_has_each_package_after_what_it_needs(conda: CondaProject) -> None:
+    conda.lock()
+    lines = conda.project.text("conda-linux-64.lock").splitlines()
+    order = [line.rsplit("/", 1)[-1].rsplit("-", 2)[0] for line in lines if line.startswith("https://")]
+    for name, package in conda.locked().items():
+        needed = [other for other in package["dependencies"] if other in order]
+        assert all(order.index(other) < order.index(name) for other in needed), name
+
+
+def test_what_is_locked_is_what_was_planned(conda: CondaProject) -> None:
+    conda.lock(python="3.12")
+    (environment,) = json.loads(conda.project.text("cudaenv.lock"))["environments"]
+    torch = conda.locked()["pytorch"]
+    assert torch["version"] == environment["packages"]["torch"]["version"].split("+")[0]
+    (spec,) = (text for text in environment["conda"]["specs"] if text.startswith("pytorch="))
+    assert fnmatchcase(torch["build"], spec.split("=")[2])
+    assert conda.locked()["cuda-version"]["version"] == environment["cuda"] == "13.0"
+    assert conda.locked()["python"]["version"].startswith("3.12.")
+
+
+def test_the_same_spec_gives_the_same_bytes_and_nothing_is_solved_again(
+    conda: CondaProject, tmp_path: Path
+) -> None:
+    conda.lock()
+    before = conda.project.files()
+    conda.server.requests.clear()
+    assert conda.project.run("lock").err == "up to date: nothing to resolve\n"
+    assert conda.server.requests == []
+    other = conda.project.another(tmp_path / "other")
+    other.run("lock")
+    assert other.files() == before
+
+
+@pytest.mark.parametrize("target", ["develop-kernels", "mmcv-full", "xformers"])
+def test_each_target_is_locked(conda: CondaProject, target: str) -> None:
+    conda.lock(target=target, python="3.11")
+    packages = conda.versions()
+    wanted = {"develop-kernels": "cuda-nvcc", "mmcv-full": "mmcv", "xformers": "xformers"}[target]
+    assert wanted in packages
+    line = packages["cuda-version"][0]
+    if target == "develop-kernels":
+        assert packages["cuda-nvcc"][0].startswith(f"{line}.")
+    else:
+        assert packages[wanted][1].replace("_", "").startswith(f"cuda{line.replace('.', '')}")
+
+
+def test_the_older_channels_in_their_order(conda: CondaProject) -> None:
+    conda.lock(packages={"torch": "==1.13.1"}, python="3.10")
+    packages = conda.locked()
+    places = {
+        name: package["url"].removeprefix(CANONICAL).split("/")[0] for name, package in packages.items()
+    }
+    written = yaml.safe_load(conda.project.text("environment.yml"))
+    assert written["channels"][-1] == "nodefaults"
+    assert packages["pytorch"]["version"] == "1.13.1"
+    assert set(places.values()) <= set(NAMES)
+    if "pytorch-cuda" in packages:
+        assert {places["pytorch"], places["cuda-cudart"]} == {"pytorch", "nvidia"}
+
+
+def test_several_environments_have_files_that_mamba_knows_by_their_names(conda: CondaProject) -> None:
+    win = {"name": "win", "gpu": "RTX 4090", "driver": "581.15", "platform": "win-64"}
+    arm = {**DESK, "name": "arm", "gpu": "GH200", "platform": "linux-aarch64"}
+    conda.lock(DESK, arm, win, python="3.12", platforms=["linux-64", "linux-aarch64", "win-64"])
+    names = [item["name"] for item in json.loads(conda.project.text("cudaenv.lock"))["environments"]]
+    assert len(names) == 3
     for name in names:
-        files = f"-f environment.{name}.yml --virtual-package-spec virtual-packages.{name}.yml"
-        assert f"`conda-lock lock {files}`" in done.err
-        assert {f"environment.{name}.yml", f"virtual-packages.{name}.yml"} <= set(project.files())
+        packages = conda.locked(f"{name}-lock.yml")
+        assert packages["pytorch"]["build"].startswith("cuda")
+        (platform,) = {package["platform"] for package in packages.values()}
+        assert f"conda-{platform}.{name}.lock" in conda.project.files()
+    assert conda.project.run("check").out == "up to date\n"
 
 
-@pytest.mark.parametrize("packages", [{"torch": "*", "filelock": "*"}, {"torch": "*", "numpy": "<3"}])
-def test_wheels_on_top_of_conda_packages_are_not_locked(project: Project, packages: dict[str, str]) -> None:
-    project.server.requests.clear()
-    project.spec(RTX_4090, provider="conda", packages=packages)
-    done = project.run("lock", status=2)
-    assert "`cu130` has wheels on top of conda packages, which cannot be locked yet" in done.err
-    (name,) = set(packages) - {"torch"}
-    assert f"\n  {name}" in done.err
-    assert 'provider = "pip"' in done.err
-    assert (done.out, project.files(), project.server.requests) == ("", {}, [])
+def test_conda_lock_reads_it_renders_it_and_finds_its_hash(conda: CondaProject, tmp_path: Path) -> None:
+    conda.lock(python="3.12")
+    lock = conda.project.folder / "conda-lock.yml"
+    before = lock.read_bytes()
+    done = conda_lock(
+        conda,
+        *("lock", "--check-input-hash", "--lockfile", str(lock), "-f", "environment.yml"),
+        *("--virtual-package-spec", "virtual-packages.yml"),
+    )
+    assert "Spec hash already locked for ['linux-64']" in done
+    assert lock.read_bytes() == before
+    conda_lock(conda, "render", "-k", "explicit", "--filename-template", str(tmp_path / "x.lock"), str(lock))
+    rendered = {line for line in (tmp_path / "x.lock").read_text().splitlines() if "://" in line}
+    ours = {
+        line for line in conda.project.text("conda-linux-64.lock").splitlines() if line.startswith("http")
+    }
+    assert rendered == ours
 
 
-def test_what_cannot_be_locked_leaves_the_last_lock_as_it_was(project: Project) -> None:
-    project.lock(RTX_4090, provider="conda")
-    before = project.files()
-    project.spec(RTX_4090, provider="conda", packages={"torch": "*", "filelock": "*"})
-    project.run("lock", status=2)
-    assert project.files() == before
+def test_conda_lock_with_our_solver_locks_the_same(conda: CondaProject, tmp_path: Path) -> None:
+    conda.lock(python="3.12")
+    conda_lock(
+        conda,
+        *("lock", "--lockfile", str(tmp_path / "other-lock.yml"), "-f", "environment.yml"),
+        *("--virtual-package-spec", "virtual-packages.yml"),
+    )
+    other = yaml.safe_load((tmp_path / "other-lock.yml").read_text())
+    ours = yaml.safe_load(conda.project.text("conda-lock.yml"))
+    # conda-lock leaves the build strings out, which the URLs have.
+    assert other["package"] == [
+        {key: value for key, value in package.items() if key != "build"} for package in ours["package"]
+    ]
+    assert other["metadata"]["content_hash"] == ours["metadata"]["content_hash"]
 
 
-def test_wheels_on_top_of_conda_packages_can_be_rendered(project: Project) -> None:
-    project.spec(RTX_4090, provider="conda", packages={"torch": "*", "filelock": "*"})
-    project.run("render")
-    dependencies = yaml.safe_load(project.text("environment.yml"))["dependencies"]
-    assert "pip" in {item.split(" ")[0].split("=")[0] for item in dependencies if isinstance(item, str)}
+def conda_lock(conda: CondaProject, *arguments: str) -> str:
+    """Run conda-lock in the project with our executable; return what it said."""
+    programs = Path(sys.executable).parent
+    condarc = conda.project.home / "condarc"
+    condarc.write_text(f"channel_alias: {conda.server.url}\n", encoding="utf-8")
+    mapping = conda.project.home / "mapping.json"
+    mapping.write_text("{}", encoding="utf-8")
+    command = [str(programs / "conda-lock"), *arguments]
+    if arguments[0] != "render":
+        command += ["--conda", str(programs / "cudaenv-conda")]
+    if arguments[0] == "lock":
+        command += ["--pypi_to_conda_lookup_file", mapping.as_uri()]
+    done = subprocess.run(
+        command,
+        cwd=conda.project.folder,
+        env=conda.project.env({"CONDARC": str(condarc), "PATH": f"{programs}:/usr/bin:/bin"}),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("options", [("--anyway",), ("--env", "cu130", "--anyway")])
-def test_sync_leaves_conda_packages_to_conda(project: Project, options: tuple[str, ...]) -> None:
-    project.lock({**RTX_4090, "glibc": "2.17"}, provider="conda")
-    done = project.run("sync", *options, status=2)
-    assert "environment `cu130` is of conda packages, which sync does not install yet" in done.err
-    assert "conda env create -f" in done.err
-    assert "installing" not in done.err
-    assert not (project.folder / ".venv").exists()
+def test_an_unsatisfiable_request_is_explained_by_the_solver(conda: CondaProject, tmp_path: Path) -> None:
+    packages = [package for package in base_packages() if package.name != "libcublas"]
+    torch = conda.package("pytorch-2.12.0-cuda130_mkl_py312")
+    channels = write_channels(tmp_path / "poor", {"conda-forge": [*packages, torch]})
+    with conda_project(conda.project, channels) as poor:
+        done = poor.lock(python="3.12", status=3)
+    assert "no set of packages for linux-64" in done.err
+    assert "libcublas" in done.err
+    assert conda.project.files() == {}
 
 
-def test_from_conda_to_wheels_and_back_no_file_of_the_other_stays(project: Project) -> None:
-    project.lock(RTX_4090, provider="conda")
-    project.lock(RTX_4090)
-    assert not {"environment.yml", "virtual-packages.yml"} & set(project.files())
-    assert project.pins()["torch"] == "2.15.0"
-    project.lock(RTX_4090, provider="conda")
-    assert set(project.files()) == CONDA_FILES
+def test_a_channel_whose_torch_is_another_build_than_the_planned_is_refused(
+    conda: CondaProject, tmp_path: Path
+) -> None:
+    torch = conda.package("pytorch-2.12.0-cuda130_mkl_py312")
+    # Its build string says CUDA 13.0, and it takes the libraries of 12.9.
+    wrong = CondaPackage(
+        torch.name, torch.version, torch.build, "linux-64", ["cuda-version 12.9", "python 3.12.*"]
+    )
+    channels = write_channels(tmp_path / "wrong", {"conda-forge": [*base_packages(), wrong]})
+    with conda_project(conda.project, channels) as found:
+        done = found.lock(python="3.12", status=3)
+    assert "cuda-version" in done.err
+    assert conda.project.files() == {}
+
+
+def test_packages_stay_until_they_are_upgraded(conda: CondaProject, tmp_path: Path) -> None:
+    folder = tmp_path / "growing"
+    packages = list(conda.channels.packages["conda-forge"])
+    with conda_project(conda.project, write_channels(folder, {"conda-forge": packages})) as growing:
+        growing.lock(python="3.12")
+        before = growing.versions()
+        newer = stand_in("tzdata", "2026z")
+        write_channels(folder, {"conda-forge": [*packages, newer]})
+        growing.lock(python="3.12", packages={"torch": "*", "torchvision": "*"})
+        assert growing.versions()["tzdata"] == before["tzdata"]
+        assert "torchvision" in growing.versions()
+        growing.project.run("lock", "--upgrade")
+        assert growing.versions()["tzdata"][0] == "2026z"
+
+
+def test_wheels_on_top_are_resolved_for_what_conda_has(own_project: Project, channels: Channels) -> None:
+    own_project.world.add(
+        "simple", Wheel("diffusion", "1.0", "py3-none-any", ["torch>=2", "filelock", "numpy", "tiny"])
+    )
+    own_project.world.add("simple", Wheel("tiny", "2.0", "py3-none-any"))
+    with conda_project(own_project, channels) as conda:
+        conda.lock(python="3.12", packages={"torch": "*", "diffusion": "*"})
+        assert set(own_project.pins()) == {"diffusion", "tiny"}
+        assert {"filelock", "numpy", "pytorch", "pip"} <= set(conda.versions())
+        assert "sha256" in own_project.text("requirements.lock")
+
+
+def test_a_wheel_that_wants_another_torch_than_conda_has_is_refused(
+    own_project: Project, channels: Channels
+) -> None:
+    own_project.world.add("simple", Wheel("oldish", "1.0", "py3-none-any", ["torch<1.0"]))
+    with conda_project(own_project, channels) as conda:
+        done = conda.lock(python="3.12", packages={"torch": "*", "oldish": "*"}, status=3)
+    assert "oldish" in done.err
+    assert own_project.files() == {}
+
+
+def test_a_second_cuda_by_wheels_is_refused(own_project: Project, channels: Channels) -> None:
+    own_project.world.add("simple", Wheel("sneaky", "1.0", "py3-none-any", ["nvidia-cublas"]))
+    with conda_project(own_project, channels) as conda:
+        done = conda.lock(python="3.12", packages={"torch": "*", "sneaky": "*"}, status=5)
+    assert "`nvidia-cublas` would bring CUDA's libraries a second time" in done.err
+    assert own_project.files() == {}
+
+
+def test_from_conda_to_wheels_and_back_no_file_of_the_other_stays(conda: CondaProject) -> None:
+    conda.lock(DESK)
+    conda.project.lock({**DESK, "driver": "595.71.05", "glibc": "2.39"})
+    assert not CONDA_FILES - {"cudaenv.lock", "Dockerfile", ".dockerignore"} & set(conda.project.files())
+    conda.lock(DESK)
+    assert set(conda.project.files()) == CONDA_FILES

@@ -248,7 +248,7 @@ def torch_wheel(
     `variant=None` is a build without any label.
     """
     labelled = version if variant is None else f"{version}+{variant}"
-    files = _torch_python(labelled, _cuda_release(variant), archs) | _torch_libraries(variant, platform)
+    files = torch_modules(labelled, _cuda_release(variant), archs) | _torch_libraries(variant, platform)
     tag = f"{python}-{python}-{platform}"
     return Wheel("torch", labelled if local else version, tag, requires, requires_python, files)
 
@@ -258,7 +258,8 @@ def _cuda_release(variant: str | None) -> str | None:
     return f"{match[1]}.{match[2]}" if match else None
 
 
-def _torch_python(version: str, cuda: str | None, archs: Sequence[str]) -> dict[str, bytes]:
+def torch_modules(version: str, cuda: str | None, archs: Sequence[str]) -> dict[str, bytes]:
+    """Return the modules of a stand-in for torch; `cuda` is `13.0` or None, `archs` are `sm_90` and so on."""
     numbers = [int(number) for number in re.findall(r"\d+", version)[:2]]
     # Newer releases list the architectures without a GPU, older ones only with one: readers must
     # survive both. Where the change happened is not known; 2.10 is a stand-in for it.

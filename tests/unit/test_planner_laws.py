@@ -459,9 +459,9 @@ def test_a_thousand_machines_of_24_kinds_are_planned_in_seconds() -> None:
     ]
     assert len(pairs) == 24
     fleet = [machine(f"n{i:04}", [gpu], driver) for i in range(1000) for gpu, driver in [pairs[i % 24]]]
-    began = time.perf_counter()
+    began = time.process_time()
     made = plan_for(*fleet)
-    assert time.perf_counter() - began < 2
+    assert time.process_time() - began < 2
     assert sum(len(item.machines) for item in made.environments) == 1000
 
 

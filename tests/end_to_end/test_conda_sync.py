@@ -1,0 +1,199 @@
+"""Locked conda packages installed without any conda: whole, checked, repaired, with wheels on top."""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.channel import Channels
+from tests.support.conda_project import CondaProject, conda_project, prefix_files
+from tests.support.project import PYTHON, Project
+from tests.support.wheels import Wheel
+
+pytestmark = pytest.mark.skipif(
+    not sys.platform.startswith("linux") or platform.machine() != "x86_64",
+    reason="the channels' Python runs on linux-64",
+)
+
+
+@pytest.fixture
+def conda(project: Project, channels: Channels) -> Iterator[CondaProject]:
+    with conda_project(project, channels) as found:
+        found.lock()
+        yield found
+
+
+@pytest.fixture
+def prefix(conda: CondaProject) -> Path:
+    return conda.project.folder / ".conda"
+
+
+def test_sync_installs_what_is_locked_and_looks_at_torch(conda: CondaProject, prefix: Path) -> None:
+    done = conda.sync()
+    assert f"installed   cu130 in {prefix}" in done.out
+    assert "torch       2.12.0, CUDA 13.0, as planned" in done.out
+    installed = {json.loads(path.read_text())["name"] for path in (prefix / "conda-meta").glob("*.json")}
+    assert installed == set(conda.locked())
+    assert (prefix / "conda-meta" / "history").exists()
+    for path in (prefix / "conda-meta").glob("*.json"):
+        assert conda.server.url not in path.read_text()
+
+
+def test_a_second_sync_fetches_nothing_and_changes_nothing(conda: CondaProject, prefix: Path) -> None:
+    conda.sync()
+    before = prefix_files(prefix)
+    conda.server.requests.clear()
+    conda.sync()
+    assert conda.server.requests == []
+    assert prefix_files(prefix) == before
+
+
+def test_what_is_no_longer_locked_goes(conda: CondaProject, prefix: Path) -> None:
+    conda.lock(packages={"torch": "*", "torchvision": "*"})
+    conda.sync()
+    assert list((prefix / "conda-meta").glob("torchvision-*.json"))
+    conda.lock()
+    conda.sync()
+    assert not list((prefix / "conda-meta").glob("torchvision-*.json"))
+
+
+def test_an_altered_package_is_refused_with_both_hashes(conda: CondaProject, prefix: Path) -> None:
+    package = conda.package("filelock-", "noarch")
+    path = conda.path("filelock-", "noarch")
+    changed = conda.package("fsspec-", "noarch")
+    conda.server.replace(path, changed.data)
+    done = conda.sync(status=5)
+    assert "a file of a conda channel is not the one that was locked" in done.err
+    assert package.sha256 in done.err
+    assert changed.sha256 in done.err
+    conda.server.heal()
+    conda.sync()
+    assert (prefix / "conda-meta").is_dir()
+
+
+@pytest.mark.parametrize("fault", ["truncate", "404", "403"])
+def test_a_package_that_cannot_be_fetched_is_named_and_a_second_run_repairs(
+    conda: CondaProject, prefix: Path, fault: str
+) -> None:
+    path = conda.path("filelock-", "noarch")
+    if fault == "truncate":
+        conda.server.truncate(path, 100)
+    else:
+        conda.server.fail(path, int(fault))
+    done = conda.sync(status=None)
+    assert done.status in {5, 6}
+    assert "filelock" in done.err
+    conda.server.heal()
+    conda.sync()
+    assert not (prefix / "conda-meta" / "cudaenv-is-installing").exists()
+
+
+def test_a_server_that_fails_once_is_asked_again(conda: CondaProject) -> None:
+    conda.server.fail(conda.path("filelock-", "noarch"), 500, times=1)
+    conda.sync()
+
+
+def test_an_interrupted_run_is_begun_anew(conda: CondaProject, prefix: Path) -> None:
+    conda.sync()
+    whole = prefix_files(prefix)
+    # As a kill leaves it: a package half there, the mark of the run, and no record of the package.
+    (prefix / "conda-meta" / "cudaenv-is-installing").touch()
+    next((prefix / "conda-meta").glob("pytorch-*.json")).unlink()
+    for path in list(prefix.rglob("torch/*.py"))[:1]:
+        path.unlink()  # not through the link into the cache
+        path.write_text("half")
+    conda.sync()
+    assert prefix_files(prefix) == whole
+
+
+def test_a_folder_that_is_something_else_is_left_alone(conda: CondaProject, tmp_path: Path) -> None:
+    folder = tmp_path / "thesis"
+    folder.mkdir()
+    (folder / "chapter1.tex").write_text("mine")
+    done = conda.sync("--prefix", str(folder), status=2)
+    assert "is no environment of conda packages, and holds something" in done.err
+    assert [path.name for path in folder.iterdir()] == ["chapter1.tex"]
+
+
+def test_a_lock_that_someone_changed_is_not_installed(conda: CondaProject, prefix: Path) -> None:
+    lock = conda.project.folder / "conda-lock.yml"
+    package = conda.package("filelock-", "noarch")
+    other = conda.package("fsspec-", "noarch")
+    lock.write_text(lock.read_text().replace(package.sha256, other.sha256))
+    done = conda.sync(status=4)
+    assert "`conda-lock.yml` is not the one that was locked" in done.err
+    assert not prefix.exists()
+
+
+def test_conda_lock_installs_the_same_files(conda: CondaProject, prefix: Path, tmp_path: Path) -> None:
+    conda.sync()
+    programs = Path(sys.executable).parent
+    condarc = conda.project.home / "condarc"
+    condarc.write_text(f"channel_alias: {conda.server.url}\n", encoding="utf-8")
+    other = tmp_path / "other"
+    command = [str(programs / "conda-lock"), "install", "--conda", str(programs / "cudaenv-conda")]
+    done = subprocess.run(
+        [*command, "--prefix", str(other), "conda-lock.yml"],
+        cwd=conda.project.folder,
+        env=conda.project.env({"CONDARC": str(condarc), "PATH": f"{programs}:/usr/bin:/bin"}),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert prefix_files(other) == prefix_files(prefix)
+
+
+def test_channels_behind_a_password_are_read_by_netrc(project: Project, channels: Channels) -> None:
+    with conda_project(project, channels) as conda:
+        conda.server.require_auth("/", "reader", "s3cret-word")
+        refused = conda.lock(status=6)
+        assert "401" in refused.err
+        netrc = project.home / ".netrc"
+        netrc.write_text("machine 127.0.0.1 login reader password s3cret-word\n")
+        netrc.chmod(0o600)
+        conda.lock()
+        conda.sync()
+        for path in project.folder.rglob("*"):
+            if path.is_file() and not path.is_symlink():
+                assert b"s3cret-word" not in path.read_bytes(), path
+
+
+def test_a_condarc_says_where_channels_lie_and_its_password_goes_nowhere(
+    project: Project, channels: Channels
+) -> None:
+    with conda_project(project, channels) as conda:
+        conda.server.require_auth("/", "reader", "s3cret-word")
+        alias = conda.server.url.replace("://", "://reader:s3cret-word@")
+        (project.home / ".condarc").write_text(f"channel_alias: {alias}\n")
+        done = conda.lock(channels={})
+        conda.sync()
+        assert "s3cret-word" not in done.err + done.out
+        for path in [*project.folder.rglob("*"), *project.home.rglob("cudaenv-cache/**/*.json")]:
+            if path.is_file() and not path.is_symlink():
+                assert b"s3cret-word" not in path.read_bytes(), path
+
+
+def test_wheels_are_installed_on_top_and_go_when_they_are_no_longer_locked(
+    own_project: Project, channels: Channels
+) -> None:
+    own_project.world.add("simple", Wheel("diffusion", "1.0", "py3-none-any", ["torch", "numpy", "tiny"]))
+    own_project.world.add("simple", Wheel("tiny", "2.0", "py3-none-any"))
+    with conda_project(own_project, channels) as conda:
+        conda.lock(packages={"torch": "*", "diffusion": "*"})
+        conda.sync()
+        site = own_project.folder / ".conda" / "lib" / f"python{PYTHON}" / "site-packages"
+        assert (site / "diffusion-1.0.dist-info").is_dir()
+        assert (site / "tiny-2.0.dist-info").is_dir()
+        conda.lock(packages={"torch": "*", "tiny": "*"})
+        conda.sync()
+        assert not (site / "diffusion-1.0.dist-info").exists()
+        assert (site / "tiny-2.0.dist-info").is_dir()
+        assert len(list(site.glob("torch-*.dist-info"))) == 1
