@@ -281,6 +281,16 @@ def _images(tables: Tables, problems: Problems) -> None:
                 problems.add(f"images {row.key}", f"CUDA {cuda} has no row in cuda")
 
 
+def _failures(tables: Tables, problems: Problems) -> None:
+    """What is searched for in logs is a regular expression, and does not find every line."""
+    for row in tables.build_failures:
+        try:
+            if re.search(row.log, ""):
+                problems.add(f"build-failures {row.key}", f"`{row.log}` is found in an empty line")
+        except re.error as error:
+            problems.add(f"build-failures {row.key}", f"not a regular expression: {error}")
+
+
 def _conda(tables: Tables, problems: Problems) -> None:
     toolkits = {toolkit.cuda: set(toolkit.sms) for toolkit in tables.toolkits}
     for row in tables.conda_builds:
@@ -329,4 +339,5 @@ INVARIANTS: Final[Iterable[Callable[[Tables, Problems], None]]] = (
     _toolkit_releases,
     _images,
     _conda,
+    _failures,
 )

@@ -13,6 +13,7 @@ from packaging.version import Version
 
 from cudaenv.errors import MatrixError, SpecError
 from cudaenv.matrix.document import BUILDS, LAST_COLUMNS, ROWS, TRUE, Document, read_document
+from cudaenv.matrix.failures import BuildFailure
 from cudaenv.matrix.gpus import GpuRow
 from cudaenv.matrix.packages import Release, SourceBuild, TorchBuild
 from cudaenv.matrix.places import CondaBuild, CondaEra, Image, Pin, System
@@ -68,6 +69,7 @@ KINDS: Final[Mapping[str, type[Row]]] = {
         Pin,
         Image,
         System,
+        BuildFailure,
         TorchBuild,
     )
 }
@@ -251,6 +253,7 @@ class Tables:
     pins: tuple[Pin, ...]
     images: tuple[Image, ...]
     systems: tuple[System, ...]
+    build_failures: tuple[BuildFailure, ...]
     torch: tuple[TorchBuild, ...]
     packages: Mapping[str, tuple[Release, ...]]
     builds: Mapping[str, tuple[SourceBuild, ...]]
@@ -311,6 +314,7 @@ def type_tables(documents: Mapping[str, Document], problems: Problems) -> Tables
         pins=rows(Pin),
         images=rows(Image),
         systems=rows(System),
+        build_failures=rows(BuildFailure),
         torch=rows(TorchBuild),
         packages={name: typed_rows(found, Release, problems) for name, found in packages.items()},
         builds={
