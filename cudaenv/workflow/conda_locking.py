@@ -23,6 +23,7 @@ from cudaenv.model.plan import Environment, How, Plan
 from cudaenv.model.stamp import stamped
 from cudaenv.system.conda import CondaNetwork, solve_conda
 from cudaenv.system.conda_lock_file import conda_lock_text, read_conda_lock
+from cudaenv.system.conda_solver import find_solver, solve_by_program
 from cudaenv.system.condarc import condarc_places
 from cudaenv.system.files import cache_folder
 from cudaenv.workflow.project import Project
@@ -43,18 +44,23 @@ def conda_network(project: Project) -> CondaNetwork:
 
 
 def solve_environments(
-    project: Project, plan: Plan, kept: Callable[[Environment], Sequence[str]]
+    project: Project, plan: Plan, kept: Callable[[Environment], Sequence[str]], solver: str = ""
 ) -> dict[str, CondaLock]:
     """Solve what conda installs of a plan's environments, by their names, and verify it against the plan.
 
-    Packages whose URLs are `kept` of an environment stay where they can. NoPlanError, FetchError and
+    Packages whose URLs are `kept` of an environment stay where they can, unless another `solver` than the
+    embedded one is named. NoPlanError, FetchError and
     ToolError say what failed.
     """
     environments = [environment for environment in plan.environments if environment.conda is not None]
     if not environments:
         return {}
     requests = [solve_request(item, kept(item)) for item in environments]
-    locks = solve_conda(requests, conda_network(project))
+    if solver:
+        program = find_solver(solver, project.environ)
+        locks = solve_by_program(requests, program, project.environ)
+    else:
+        locks = solve_conda(requests, conda_network(project))
     found = {item.name: lock for item, lock in zip(environments, locks, strict=True)}
     _verify(environments, found)
     return found

@@ -14,6 +14,7 @@ import yaml
 
 from tests.support.channel import Channels, write_channels
 from tests.support.conda_base import base_packages
+from tests.support.conda_oracle import Oracle
 from tests.support.conda_package import CondaPackage, stand_in
 from tests.support.conda_project import CANONICAL, DESK, NAMES, CondaProject, conda_project
 from tests.support.project import Project, without_gpu
@@ -289,3 +290,25 @@ def test_from_conda_to_wheels_and_back_no_file_of_the_other_stays(conda: CondaPr
     assert not CONDA_FILES - {"cudaenv.lock", "Dockerfile", ".dockerignore"} & set(conda.project.files())
     conda.lock(DESK)
     assert set(conda.project.files()) == CONDA_FILES
+
+
+@pytest.mark.parametrize("given", ["by its path", "on PATH"])
+def test_another_solver_finds_the_same_and_is_named(conda: CondaProject, tmp_path: Path, given: str) -> None:
+    conda.lock(python="3.12")
+    ours = conda.versions()
+    program = Oracle(tmp_path / "oracle", conda.server.url).executable()
+    environ = {"PATH": f"{program.parent}:{conda.project.env()['PATH']}:/usr/bin:/bin"}
+    name = str(program) if given == "by its path" else "conda"
+    conda.project.run("lock", "--solver", name, env=environ)
+    assert conda.versions() == ours
+    solver = json.loads(conda.project.text("cudaenv.lock"))["solver"]
+    assert solver["conda"] == "24.7.1"
+    assert conda.project.run("check").out == "up to date\n"
+
+
+def test_a_solver_that_is_not_there_is_named(conda: CondaProject) -> None:
+    conda.lock(python="3.12")
+    before = conda.project.files()
+    done = conda.project.run("lock", "--solver", "micromamba", status=5)
+    assert "there is no program `micromamba` to solve with" in done.err
+    assert conda.project.files() == before

@@ -11,8 +11,8 @@ LINES = {
     "disk": "OSError: [Errno 28] No space left on device",
     "gcc-killed": "g++: fatal error: Killed signal terminated program cc1plus",
     "killed": "Killed",
-    "gcc-too-new": "host_config.h:137:2: error: #error -- unsupported GNU version! gcc versions later than 15 are "
-    "not supported! The nvcc flag '-allow-unsupported-compiler' can be used",
+    "gcc-too-new": "host_config.h:137:2: error: #error -- unsupported GNU version! "
+    "gcc versions later than 15 are not supported! The nvcc flag '-allow-unsupported-compiler' can be used",
     "no-compiler": "nvcc fatal   : Failed to preprocess host compiler properties.",
     "architecture": "nvcc fatal   : Unsupported gpu architecture 'compute_70'",
     "skew": "ptxas fatal   : Unsupported .version 9.5; current version is '9.0'",
