@@ -150,7 +150,7 @@ class SourceBuild(Row):
     python: SpecifierSet = ANY
     broken: bool = False
     components: tuple[str, ...] = ()
-    requires: tuple[str, ...] = ()
+    requires: tuple[Requirement, ...] = ()
     env: tuple[tuple[str, str], ...] = ()
     git: str = ""
     minutes: str = ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import groupby
+from itertools import groupby, islice
 
 from cudaenv.matrix.packages import Release
 from cudaenv.matrix.tables import DEFAULT_INDEX
@@ -92,7 +92,7 @@ def _several(choices: Sequence[Choice]) -> Decision:
     for choice in choices:
         for other in choices:
             if other is not choice and other.assessment.platform is choice.assessment.platform:
-                reasons += choice.assessment.rejections(choice.candidate, other.kinds)[:1]
+                reasons += islice(choice.assessment.rejections(choice.candidate, other.kinds), 1)
     return Decision(
         question="How many environments?",
         answer=str(len(choices)),
@@ -171,13 +171,13 @@ def _better(choice: Choice) -> Iterator[Alternative]:
     assessment = choice.assessment
     rank = assessment.rank(choice.candidate, choice.kinds)
     ahead = [
-        (other_rank, candidate, reasons[0])
+        (other_rank, candidate, reason)
         for candidate in assessment.candidates
         if candidate.tier <= choice.candidate.tier
         for other_rank in [assessment.rank(candidate, choice.kinds)]
         if other_rank < rank
-        for reasons in [assessment.rejections(candidate, choice.kinds)]
-        if reasons and reasons[0].rule not in QUIET_RULES
+        for reason in islice(assessment.rejections(candidate, choice.kinds), 1)
+        if reason.rule not in QUIET_RULES
     ]
     ahead.sort(key=lambda item: item[0])
     yield from _by_building(choice)
@@ -276,7 +276,7 @@ def _build_reasons(pick: Pick, choice: Choice, problem: Problem) -> Iterator[Rea
     for row in pick.builds:
         if row.breaks:
             remedy = f"; {row.remedy}" if row.remedy else ""
-            needs = f" (installed before: {', '.join(row.requires)})" if row.requires else ""
+            needs = f" (installed before: {', '.join(map(str, row.requires))})" if row.requires else ""
             yield Reason("source-build", f"{row.breaks}{remedy}{needs}", problem.matrix.cite(row))
 
 

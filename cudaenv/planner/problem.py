@@ -72,7 +72,7 @@ class Problem:
         package = self._package(name)
         rows, builds = self.matrix.releases(package), self.matrix.source_builds(package)
         return any(row.released_with or row.torch for row in rows) or any(
-            TORCH in build.requires or build.torch for build in builds
+            build.torch or any(need.name == TORCH for need in build.requires) for build in builds
         )
 
     def _package(self, name: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from packaging.requirements import Requirement
 from packaging.version import Version
@@ -13,7 +13,7 @@ from cudaenv.model.plan import Reason
 from cudaenv.model.spec import PackageRequest, Provider
 from cudaenv.model.versions import CudaBinding, CudaVersion, PythonVersion
 from cudaenv.planner.candidates import Candidate
-from cudaenv.planner.machine_rules import MACHINE_RULES, listing
+from cudaenv.planner.machine_rules import MACHINE_RULES, MachineRule, listing
 from cudaenv.planner.offers import admits, admitting_pythons, applies
 from cudaenv.planner.problem import TORCH, Problem
 
@@ -219,16 +219,13 @@ SPEC_RULES: tuple[SpecRule, ...] = (
 )
 
 
-def spec_rejections(candidate: Candidate, problem: Problem) -> tuple[Reason, ...]:
+def spec_rejections(candidate: Candidate, problem: Problem) -> Iterator[Reason]:
     """All that stands against a candidate whatever the machine."""
-    return tuple(reason for rule in SPEC_RULES for reason in rule(candidate, problem))
+    return (reason for rule in SPEC_RULES for reason in rule(candidate, problem))
 
 
-def machine_rejections(candidate: Candidate, machine: Machine, problem: Problem) -> tuple[Reason, ...]:
-    """All that stands against a candidate on a machine."""
-    return tuple(reason for rule in MACHINE_RULES for reason in rule(candidate, machine, problem))
-
-
-def runs_on(candidate: Candidate, machine: Machine, problem: Problem) -> bool:
-    """Whether nothing stands against a candidate on a machine."""
-    return not any(True for rule in MACHINE_RULES for _ in rule(candidate, machine, problem))
+def machine_rejections(
+    candidate: Candidate, machine: Machine, problem: Problem, rules: Sequence[MachineRule] = MACHINE_RULES
+) -> Iterator[Reason]:
+    """All that stands against a candidate on a machine, by some of the rules."""
+    return (reason for rule in rules for reason in rule(candidate, machine, problem))
