@@ -14,6 +14,7 @@ import asyncio
 import hashlib
 import json
 import os
+import re
 import sys
 from base64 import b64encode
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from rattler import Gateway, GenericVirtualPackage, PackageRecord, RepoDataRecord
     from rattler.networking import Client
 
+_DIST_INFO = re.compile(r"(?:^|/)site-packages/([^/]+-[^/-]+)\.dist-info/METADATA$")
 AT_ONCE = 8
 """Packages that are fetched at a time."""
 
@@ -225,6 +227,27 @@ async def fetch(request: Mapping[str, Any]) -> dict[str, str]:
     return dict(zip(files, hashes, strict=True))
 
 
+async def distributions(request: Mapping[str, Any]) -> dict[str, list[list[str]]]:
+    """The Python distributions in packages (`urls`), read by ranges: names and versions, by URL.
+
+    https://packaging.python.org/en/latest/specifications/recording-installed-packages/
+    """
+    from rattler.package_streaming import PackageArchive
+
+    client = _client(request)
+    free = asyncio.Semaphore(AT_ONCE)
+
+    async def one(url: str) -> list[list[str]]:
+        async with free:
+            archive = await PackageArchive.from_url(client, url)
+            paths = [str(entry.relative_path) for entry in (await archive.paths_json()).paths]
+        found = {match[1] for path in paths if (match := _DIST_INFO.search(path))}
+        return [stem.rsplit("-", 1) for stem in sorted(found)]
+
+    urls = request["urls"]
+    return dict(zip(urls, await asyncio.gather(*map(one, urls)), strict=True))
+
+
 def _client(request: Mapping[str, Any]) -> Client:
     """A client with the mirrors, those of the user's configuration of rattler, and the user's credentials.
 
@@ -278,6 +301,7 @@ TASKS: dict[str, Callable[[Mapping[str, Any]], Awaitable[Any]]] = {
     "validate": validate,
     "install": install,
     "fetch": fetch,
+    "distributions": distributions,
 }
 
 

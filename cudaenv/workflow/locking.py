@@ -169,7 +169,7 @@ def _resolve(
     with ThreadPoolExecutor(AT_ONCE) as pool:
 
         def compiling(environment: Environment, conda: CondaLock | None) -> Future[str]:
-            supplied = supplied_packages(conda, environment) if conda else ()
+            supplied = supplied_packages(project, conda, environment) if conda else ()
             return pool.submit(
                 compile_pylock,
                 resolution(environment, mirrors, supplied),
