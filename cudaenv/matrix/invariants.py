@@ -219,6 +219,15 @@ def _pins(tables: Tables, problems: Problems) -> None:
                 problems.add(where, f"channel `{channel}` is not in conda-eras")
 
 
+def _modules(tables: Tables, problems: Problems) -> None:
+    for row in tables.modules:
+        for package in row.packages:
+            if package not in tables.packages:
+                problems.add(f"modules {row.key}", f"package `{package}` has no table")
+        if len(row.packages) < 2:
+            problems.add(f"modules {row.key}", "one package is no danger to itself")
+
+
 def _branches(tables: Tables, problems: Problems) -> None:
     for row in tables.driver_branches:
         where = f"driver-branches {row.key}"
@@ -332,6 +341,7 @@ INVARIANTS: Final[Iterable[Callable[[Tables, Problems], None]]] = (
     _builds,
     _targets,
     _pins,
+    _modules,
     _branches,
     _pythons,
     _cudnn,

@@ -15,7 +15,7 @@ from cudaenv.errors import MatrixError, SpecError
 from cudaenv.matrix.document import BUILDS, LAST_COLUMNS, ROWS, TRUE, Document, read_document
 from cudaenv.matrix.failures import BuildFailure
 from cudaenv.matrix.gpus import GpuRow
-from cudaenv.matrix.packages import Release, SourceBuild, TorchBuild
+from cudaenv.matrix.packages import Module, Release, SourceBuild, TorchBuild
 from cudaenv.matrix.places import CondaBuild, CondaEra, Image, Pin, System
 from cudaenv.matrix.tables import (
     Architecture,
@@ -67,6 +67,7 @@ KINDS: Final[Mapping[str, type[Row]]] = {
         CondaBuild,
         CondaEra,
         Pin,
+        Module,
         Image,
         System,
         BuildFailure,
@@ -251,6 +252,7 @@ class Tables:
     conda_builds: tuple[CondaBuild, ...]
     conda_eras: tuple[CondaEra, ...]
     pins: tuple[Pin, ...]
+    modules: tuple[Module, ...]
     images: tuple[Image, ...]
     systems: tuple[System, ...]
     build_failures: tuple[BuildFailure, ...]
@@ -312,6 +314,7 @@ def type_tables(documents: Mapping[str, Document], problems: Problems) -> Tables
         conda_builds=rows(CondaBuild),
         conda_eras=rows(CondaEra),
         pins=rows(Pin),
+        modules=rows(Module),
         images=rows(Image),
         systems=rows(System),
         build_failures=rows(BuildFailure),

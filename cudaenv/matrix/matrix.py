@@ -160,6 +160,11 @@ class Matrix:
             and (not row.channels or channel in row.channels)
         )
 
+    def rivals(self, package: str) -> frozenset[str]:
+        """The packages that install the same import package as one does, and so cannot stand beside it."""
+        rows = [row for row in self.tables.modules if package in row.packages]
+        return frozenset(name for row in rows for name in row.packages if name != package)
+
     def component(self, name: str) -> Component:
         """The row of a component of CUDA; KeyError for an unknown one, and for `runtime`, which has none."""
         return self._components[name]

@@ -88,6 +88,15 @@ def _about_release(asked: _Asked, version: Version) -> tuple[SourceBuild, ...]:
     )
 
 
+def late_builds(version: Version, stack: Stack, rows: Sequence[SourceBuild]) -> tuple[SourceBuild, ...]:
+    """What a wheel of a release needs to compile its code when it is first imported; nothing for most."""
+    return tuple(
+        row
+        for row in rows
+        if row.late and _is_about(row, stack) and (not row.versions or row.versions.contains(version))
+    )
+
+
 def _is_about(row: SourceBuild, stack: Stack) -> bool:
     """Whether a row is about a stack's torch and CUDA."""
     return (stack.name != TORCH or not row.torch or row.torch.contains(stack.version, prereleases=True)) and (
@@ -99,7 +108,7 @@ def _pick(
     asked: _Asked, version: Version, release: Release | None, rows: Sequence[SourceBuild]
 ) -> Iterator[Pick]:
     """A release as a pick, where the rows about it and the stack say all that a build needs."""
-    recipe = tuple(row for row in rows if not row.broken)
+    recipe = tuple(row for row in rows if not row.broken and not row.late)
     if not asked.is_whole(recipe):
         return
     broken = [row for row in rows if row.broken]
@@ -146,6 +155,22 @@ def _fails_on(python: PythonVersion, row: SourceBuild, matrix: Matrix) -> bool:
         patches = (f"{python}.{patch}" for patch in (0, SMALLEST_PATCH))
         matrix.memory[key] = not row.python or any(row.python.contains(patch) for patch in patches)
     return bool(matrix.memory[key])
+
+
+def in_order(picks: Sequence[Pick]) -> Iterator[Pick]:
+    """Packages that are built, each after those of them that its build requires.
+
+    Else they keep their order, that of the user. Where they require each other in a circle, the first goes
+    first.
+    """
+    left = list(picks)
+    while left:
+        waiting = [{other.name for other in left if other is not pick} & _required(pick) for pick in left]
+        yield left.pop(next((place for place, names in enumerate(waiting) if not names), 0))
+
+
+def _required(pick: Pick) -> set[str]:
+    return {need.name for row in pick.builds for need in row.requires}
 
 
 def phase(pick: Pick, sms: Sequence[ComputeCapability], home: str, planned: frozenset[str]) -> Phase:

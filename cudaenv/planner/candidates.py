@@ -53,6 +53,11 @@ class Candidate:
         return tuple(pick for pick in self.picks if pick.package.how is How.BUILD)
 
     @property
+    def compiles_late(self) -> bool:
+        """Whether some package is a wheel that compiles its code when it is first imported."""
+        return any(pick.builds and pick.package.how is How.WHEEL for pick in self.picks)
+
+    @property
     def releases(self) -> dict[str, Version]:
         """The release of each package by its name; torch, where the stack is one of it, is the first."""
         torch = {TORCH: self.stack.version} if self.stack.name == TORCH else {}
@@ -108,16 +113,16 @@ def _is_excluded(stack: Stack, problem: Problem) -> bool:
 
 def _with_toolkits(problem: Problem, stack: Stack, placement: Placement) -> Iterator[Candidate]:
     """A candidate for each toolkit that will do, or one without where none is needed."""
-    built = [pick for pick in placement.picks if pick.package.how is How.BUILD]
+    compiled = [pick for pick in placement.picks if pick.builds]
     pythons = placement.pythons
     outdated = not any(problem.matrix.is_supported(python) for python in reversed(pythons))
     wanted = stack.cuda is not None and (
-        built or _compiles(problem) or problem.spec.provider is Provider.SYSTEM
+        compiled or _compiles(problem) or problem.spec.provider is Provider.SYSTEM
     )
     if not wanted:
         yield Candidate(stack=stack, placement=placement, pythons=pythons, is_outdated=outdated)
         return
-    found: list[Toolkit | None] = [*toolkits(stack, components(built), problem)]
+    found: list[Toolkit | None] = [*toolkits(stack, components(compiled), problem)]
     for toolkit in found or [None]:
         yield Candidate(
             stack=stack,

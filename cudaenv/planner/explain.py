@@ -7,7 +7,7 @@ from itertools import groupby, islice
 
 from cudaenv.matrix.packages import Release
 from cudaenv.matrix.tables import DEFAULT_INDEX
-from cudaenv.model.plan import Alternative, Decision, Level, Reason
+from cudaenv.model.plan import Alternative, Decision, How, Level, Reason
 from cudaenv.model.spec import Provider
 from cudaenv.planner.candidates import Candidate
 from cudaenv.planner.compatibility import Code, sass_for
@@ -241,7 +241,7 @@ def _package(choice: Choice, pick: Pick, problem: Problem) -> Decision:
     package, stack = pick.package, choice.candidate.stack
     reasons = list(_build_reasons(pick, choice, problem)) if pick.builds else []
     bound = pick.row.torch if isinstance(pick.row, Release) else None
-    if not pick.builds:
+    if package.how is not How.BUILD:
         text = f"it requires torch `{bound}`" if bound else "it goes with what is planned"
         if package.channel:
             text = f"the channel {package.channel} has it for this torch"
@@ -267,6 +267,11 @@ def _package(choice: Choice, pick: Pick, problem: Problem) -> Decision:
 
 def _build_reasons(pick: Pick, choice: Choice, problem: Problem) -> Iterator[Reason]:
     stack = choice.candidate.stack
+    if pick.package.how is How.WHEEL:
+        for row in pick.builds:
+            text = f"its wheel compiles its code when it is first imported: {row.breaks}"
+            yield Reason("late-build", text, problem.matrix.cite(row))
+        return
     yield Reason(
         "source-build",
         f"no prebuilt wheel of {pick.name} goes with {stack.title}, so it is built from source, without "

@@ -17,7 +17,8 @@ from cudaenv.model.versions import PythonVersion
 class Pick:
     """A release of a package where it lies, and the row that says so.
 
-    `builds` are the rows on building it, where it is built from source. `needs` are requirements that its
+    `builds` are the rows on building it, where it is built from source or its wheel compiles its code when it
+    is first imported. `needs` are requirements that its
     metadata leave to people.
     """
 

@@ -108,7 +108,7 @@ def _placed(
     if any(name in there for name in group):
         return _placed(search, rest, picks, needs, pythons)
     for name in group:
-        if _has_alternative(name, there, search.problem):
+        if search.problem.matrix.rivals(name) & there.keys():
             continue
         for pick in search.picks(name, needs):
             known = [need for need in pick.needs if search.problem.is_known(need.name)]
@@ -123,18 +123,6 @@ def _placed(
             if found is not None:
                 return found
     return None
-
-
-def _has_alternative(name: str, there: Mapping[str, Pick], problem: Problem) -> bool:
-    """Whether an alternative to a package is placed already: they install the same module.
-
-    So do `mmcv` and `mmcv-full`, of which OpenMMLab says not to install both
-    (https://mmcv.readthedocs.io/en/v1.7.0/get_started/installation.html).
-    """
-    return any(
-        name in group and any(other in there for other in group if other != name)
-        for group in problem.target.packages
-    )
 
 
 def picks_of(name: str, requests: list[PackageRequest], stack: Stack, problem: Problem) -> Iterator[Pick]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from cudaenv.matrix.matrix import Matrix
+from cudaenv.matrix.packages import Module
 from cudaenv.model.machine import Machine
 from cudaenv.model.spec import PackageRequest, Provider, Spec, Target
 from cudaenv.planner.compatibility import DriverFacts
@@ -49,6 +50,17 @@ class Problem:
                 of_target.append(named or group)
         taken = {name for group in of_target for name in group}
         return (*((name,) for name in asked if name not in taken), *of_target)
+
+    @cached_property
+    def clashes(self) -> tuple[Module, ...]:
+        """The import packages that more than one of the packages asked for installs."""
+        named = [(name,) for name in self.requests]
+        of_target = [group for group in self.target.packages if not self.requests.keys() & set(group)]
+        return tuple(
+            row
+            for row in self.matrix.tables.modules
+            if sum(set(group) <= set(row.packages) for group in (*named, *of_target)) > 1
+        )
 
     @cached_property
     def needs_torch(self) -> bool:

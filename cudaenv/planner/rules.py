@@ -35,13 +35,24 @@ def package_pin(candidate: Candidate, problem: Problem) -> Iterator[Reason]:
             yield Reason(rule, f"{said} excludes {stack.title}", request.origin)
 
 
+def modules(_: Candidate, problem: Problem) -> Iterator[Reason]:
+    """No two packages that install the same import package: one hides parts of the other."""
+    for row in problem.clashes:
+        names = f"{', '.join(row.packages[:-1])} and {row.packages[-1]}"
+        text = f"{names} install one import package, `{row.module}`, so that one of them alone can be there"
+        yield Reason("modules", text, problem.matrix.cite(row))
+
+
 def companions(candidate: Candidate, problem: Problem) -> Iterator[Reason]:
     """Every package asked for has a release for this torch, of its CUDA major, on this platform.
 
     Machine code of a package is linked to one libcudart, whatever its metadata allow.
     """
     stack = candidate.stack
+    clashing = {name for row in problem.clashes for name in row.packages}
     for name in candidate.missing:
+        if name in clashing:
+            continue
         asked = ", ".join(f"`{item.requirement}`" for item in problem.requests.get(name, [])) or name
         cuda = f"of CUDA {stack.cuda.major} " if stack.cuda else ""
         package = problem.matrix.package_of(name)
@@ -211,6 +222,7 @@ SPEC_RULES: tuple[SpecRule, ...] = (
     provider,
     package_pin,
     cuda_request,
+    modules,
     companions,
     broken,
     nvidia_pins,

@@ -15,6 +15,7 @@ from cudaenv.model.machine import Platform
 from cudaenv.model.plan import PlannedPackage
 from cudaenv.model.spec import PackageRequest
 from cudaenv.model.versions import CudaBinding
+from cudaenv.planner.building import late_builds
 from cudaenv.planner.offers import admits, allows_torch, rows_of
 from cudaenv.planner.picks import Pick
 from cudaenv.planner.problem import TORCH, Problem
@@ -66,6 +67,7 @@ def _pick(
         pythons=row.pythons or stack.pythons,
         row=row,
         needs=row.needs,
+        builds=late_builds(row.version, stack, matrix.source_builds(row.package)),
     )
 
 

@@ -98,15 +98,27 @@ def test_the_other_conda_installs_the_same_files(conda: CondaProject, tmp_path: 
     assert prefix_files(other) == prefix_files(conda.project.folder / ".conda")
 
 
+@pytest.fixture(scope="module")
+def plain_channels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The real records as every conda reads them: not compressed."""
+    import zstandard
+
+    folder, real = tmp_path_factory.mktemp("real"), real_channels()
+    assert real is not None
+    for path in real.rglob("repodata.json.zst"):
+        target = folder / path.relative_to(real).with_suffix("")
+        target.parent.mkdir(parents=True)
+        target.write_bytes(zstandard.ZstdDecompressor().stream_reader(path.read_bytes()).read())
+    return folder
+
+
 @pytest.mark.e2e
 @pytest.mark.timeout(900)
 @pytest.mark.skipif(real_channels() is None, reason="the real records are not here")
 @pytest.mark.parametrize("name", REAL)
-def test_on_real_records_both_solvers_find_the_same(name: str, tmp_path: Path) -> None:
-    folder = real_channels()
-    assert folder is not None
+def test_on_real_records_both_solvers_find_the_same(name: str, plain_channels: Path, tmp_path: Path) -> None:
     asked = REAL[name]
-    with IndexServer(folder) as server:
+    with IndexServer(plain_channels) as server:
         request = {
             "channels": [f"{CANONICAL}{channel}" for channel in asked.channels],
             "platform": asked.platform,
