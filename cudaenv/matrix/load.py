@@ -15,7 +15,7 @@ from cudaenv.errors import MatrixError, SpecError
 from cudaenv.matrix.document import BUILDS, LAST_COLUMNS, ROWS, TRUE, Document, read_document
 from cudaenv.matrix.gpus import GpuRow
 from cudaenv.matrix.packages import Release, SourceBuild, TorchBuild
-from cudaenv.matrix.places import CondaBuild, CondaEra, Image, Pin, System
+from cudaenv.matrix.places import CondaBuild, CondaEra, Image, Pin, System, SystemLibraries
 from cudaenv.matrix.tables import (
     Architecture,
     Basis,
@@ -68,6 +68,7 @@ KINDS: Final[Mapping[str, type[Row]]] = {
         Pin,
         Image,
         System,
+        SystemLibraries,
         TorchBuild,
     )
 }
@@ -251,6 +252,7 @@ class Tables:
     pins: tuple[Pin, ...]
     images: tuple[Image, ...]
     systems: tuple[System, ...]
+    system_libraries: tuple[SystemLibraries, ...]
     torch: tuple[TorchBuild, ...]
     packages: Mapping[str, tuple[Release, ...]]
     builds: Mapping[str, tuple[SourceBuild, ...]]
@@ -311,6 +313,7 @@ def type_tables(documents: Mapping[str, Document], problems: Problems) -> Tables
         pins=rows(Pin),
         images=rows(Image),
         systems=rows(System),
+        system_libraries=rows(SystemLibraries),
         torch=rows(TorchBuild),
         packages={name: typed_rows(found, Release, problems) for name, found in packages.items()},
         builds={
