@@ -27,7 +27,16 @@ EVERYTHING = "*"
     help="Take the newest versions instead of keeping those locked: of everything, of a package, or "
     "`image` for the digests of container images; may be repeated.",
 )
-def command(folder: Path, force: bool, check: bool, upgrade: tuple[str, ...], **given: Any) -> None:
+@click.option(
+    "--solver",
+    default="",
+    metavar="PROGRAM",
+    help="Solve what conda installs by this conda, mamba or micromamba, and anew; by default by the solver "
+    "that comes with cudaenv.",
+)
+def command(
+    *, folder: Path, force: bool, check: bool, upgrade: tuple[str, ...], solver: str, **given: Any
+) -> None:
     """Resolve the plan to pylock.toml, requirements.lock and cudaenv.lock; print the files' names.
 
     Needs no GPU, and locks for other platforms than the one it runs on. Versions that are locked
@@ -41,12 +50,12 @@ def command(folder: Path, force: bool, check: bool, upgrade: tuple[str, ...], **
         check_project(here)
         click.echo("up to date")
         return
-    if not upgrade and is_current(here):
+    if not upgrade and not solver and is_current(here):
         talk("up to date: nothing to resolve")
         return
     from cudaenv.workflow.locking import lock_project
 
     names = {name for name in upgrade if name != EVERYTHING}
-    locked = lock_project(here, upgrade=EVERYTHING in upgrade, renew=names)
+    locked = lock_project(here, upgrade=EVERYTHING in upgrade, renew=names, solver=solver)
     write_files(here, locked.files, force=force)
     click.echo("\n".join(locked.files))

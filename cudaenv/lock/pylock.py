@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
@@ -156,12 +156,12 @@ def _order(python: PythonVersion) -> dict[tuple[str, str, bool], int]:
     return found
 
 
-def fetchable(text: str, mirrors: Mirrors) -> str:
-    """A pylock with the URLs that its wheels are fetched from."""
+def fetchable(text: str, to_fetch: Callable[[str], str]) -> str:
+    """A pylock with the URLs that its wheels are fetched from, which `to_fetch` makes of the locked ones."""
     document = tomllib.loads(text)
     for package in document["packages"]:
         for wheel in package.get("wheels", []):
-            wheel["url"] = mirrors.to_fetch(wheel["url"])
+            wheel["url"] = to_fetch(wheel["url"])
     return tomli_w.dumps(document)
 
 

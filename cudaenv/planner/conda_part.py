@@ -103,6 +103,10 @@ def _virtual_packages(
     if stack.cuda is not None:
         own = [_own(machine, problem) or stack.cuda for machine in machines]
         yield "__cuda", str(min(own, default=stack.cuda))
+        capabilities = [gpu.capability for machine in machines for gpu in machine.gpus or ()]
+        if capabilities and all(machine.gpus for machine in machines):
+            # https://conda.org/learn/ceps/cep-0046/: the lowest one; packages that ask for it need it here.
+            yield "__cuda_arch", str(min(capabilities))
 
 
 def _own(machine: Machine, problem: Problem) -> CudaVersion | None:

@@ -15,7 +15,7 @@ from cudaenv.matrix.tables import DIRECT, CudaLine, Row
 from cudaenv.model.machine import Machine, Platform
 from cudaenv.model.plan import DriverNeed, Environment, How, Phase, PlannedPackage, PlannedToolkit, Shape
 from cudaenv.model.spec import Provider
-from cudaenv.planner.building import components, phase
+from cudaenv.planner.building import components, in_order, phase
 from cudaenv.planner.compatibility import Code, Reach, reach
 from cudaenv.planner.conda_part import conda_part
 from cudaenv.planner.images import Images, images
@@ -173,7 +173,7 @@ def _toolkit(choice: Choice, machines: Sequence[Machine], problem: Problem) -> P
         candidate.stack,
         machines,
         problem,
-        parts=components(candidate.built),
+        parts=components(candidate.picks),
         python=choice.python,
     )
 
@@ -184,7 +184,8 @@ def _runs_in_devel(choice: Choice, problem: Problem) -> bool:
     https://docs.nvidia.com/datacenter/cloud-native/container-toolkit/latest/docker-specialized.html
     """
     toolkit = choice.candidate.toolkit
-    if toolkit is None or toolkit.image is None or not problem.target.compiles:
+    compiles = problem.target.compiles or choice.candidate.compiles_late
+    if toolkit is None or toolkit.image is None or not compiles:
         return False
     need = toolkit.image.require_cuda
     if need is None or not problem.matrix.has_line(need):
@@ -201,7 +202,7 @@ def _phases(
     ready = tuple(package.name for package in packages if package.how is not How.BUILD)
     yield Phase(install=ready)
     there = frozenset(ready)
-    for pick in choice.candidate.built:
+    for pick in in_order(choice.candidate.built):
         yield phase(pick, toolkit.sms if toolkit else (), toolkit.home if toolkit else "", there)
         there |= {pick.package.name}
 

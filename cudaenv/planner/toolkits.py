@@ -20,6 +20,7 @@ PIP_HOME = "$VIRTUAL_ENV/lib/python{python}/site-packages/{prefix}"
 """Where the merged wheels of CUDA 13 have their root: `bin`, `include`, `lib` and `nvvm`."""
 
 NVCC_WHEEL = "nvidia-cuda-nvcc"
+CONDA_NVCC = "cuda-nvcc"
 NVIDIA_IMAGE = "nvidia/cuda"
 DEVEL = "devel"
 LABEL_RELEASE = "{release}"
@@ -78,18 +79,12 @@ def _pip_has(stack: Stack, parts: frozenset[str], problem: Problem) -> bool:
 
 def _conda(stack: Stack, problem: Problem) -> Toolkit | None:
     """The compiler of a channel for a stack's line, from conda-forge or a label of NVIDIA's."""
-    matrix = problem.matrix
-    for row in matrix.tables.conda_builds:
-        if (
-            row.package == "cuda-nvcc"
-            and row.platform is stack.platform
-            and row.variant == stack.variant
-            and stack.era is not None
-            and row.channel == stack.era.channels[0]
-            and stack.era.toolkit
-        ):
-            cuda = CudaVersion.from_variant(row.variant)
-            return Toolkit(provider=Provider.CONDA, cuda=cuda, rows=(row, stack.era))
+    matrix, era = problem.matrix, stack.era
+    if era is not None and era.toolkit:
+        for row in matrix.conda_builds(CONDA_NVCC):
+            if (row.variant, row.platform, row.channel) == (stack.variant, stack.platform, era.channels[0]):
+                cuda = CudaVersion.from_variant(row.variant)
+                return Toolkit(provider=Provider.CONDA, cuda=cuda, rows=(row, era))
     return _label(stack, matrix)
 
 
@@ -105,13 +100,14 @@ def _label(stack: Stack, matrix: Matrix) -> Toolkit | None:
 def image_of(stack: Stack, problem: Problem) -> Image | None:
     """The development image of a stack's line: one whose compiler nvcc and torch's headers accept."""
     images = _development_images(problem.matrix)
+    newest = newest_gcc(stack, problem.matrix)
     # The systems stand in the order in which they are preferred.
     return next(
         (
             image
             for system in problem.matrix.tables.systems
             for image in images.get((stack.cuda, system.os), ())
-            if stack.platform in image.platforms and _system_suits(system, stack, problem.matrix)
+            if stack.platform in image.platforms and _suits(system, stack, newest)
         ),
         None,
     )
@@ -130,8 +126,7 @@ def _development_images(matrix: Matrix) -> dict[tuple[CudaVersion | None, str], 
     return found
 
 
-def _system_suits(system: System, stack: Stack, matrix: Matrix) -> bool:
-    newest = newest_gcc(stack, matrix)
+def _suits(system: System, stack: Stack, newest: int | None) -> bool:
     gcc = int(system.gcc)
     return (
         (newest is None or gcc <= newest)
@@ -240,8 +235,8 @@ def _newest_release(cuda: CudaVersion, problem: Problem) -> str:
     """The newest point release of a line, by the packages that are named like it."""
     releases = [
         row.version
-        for row in problem.matrix.tables.conda_builds
-        if row.package == "cudatoolkit" and CudaVersion.from_variant(row.variant) == cuda
+        for row in problem.matrix.conda_builds("cudatoolkit")
+        if CudaVersion.from_variant(row.variant) == cuda
     ]
     return str(max(releases)) if releases else f"{cuda}.0"
 

@@ -13,7 +13,6 @@ from cudaenv.errors import DriftError, ToolError
 from cudaenv.lock.conda import (
     CHANNELS,
     CondaLock,
-    CondaRecord,
     explicit_text,
     solve_request,
 )
@@ -21,8 +20,9 @@ from cudaenv.lock.document import LockDocument
 from cudaenv.model.conda_names import explicit_name, lock_name
 from cudaenv.model.plan import Environment, How, Plan
 from cudaenv.model.stamp import stamped
-from cudaenv.system.conda import CondaNetwork, solve_conda
+from cudaenv.system.conda import CondaNetwork, python_distributions, solve_conda
 from cudaenv.system.conda_lock_file import conda_lock_text, read_conda_lock
+from cudaenv.system.conda_solver import find_solver, solve_by_program
 from cudaenv.system.condarc import condarc_places
 from cudaenv.system.files import cache_folder
 from cudaenv.workflow.project import Project
@@ -43,18 +43,23 @@ def conda_network(project: Project) -> CondaNetwork:
 
 
 def solve_environments(
-    project: Project, plan: Plan, kept: Callable[[Environment], Sequence[str]]
+    project: Project, plan: Plan, kept: Callable[[Environment], Sequence[str]], solver: str = ""
 ) -> dict[str, CondaLock]:
     """Solve what conda installs of a plan's environments, by their names, and verify it against the plan.
 
-    Packages whose URLs are `kept` of an environment stay where they can. NoPlanError, FetchError and
+    Packages whose URLs are `kept` of an environment stay where they can, unless another `solver` than the
+    embedded one is named. NoPlanError, FetchError and
     ToolError say what failed.
     """
     environments = [environment for environment in plan.environments if environment.conda is not None]
     if not environments:
         return {}
     requests = [solve_request(item, kept(item)) for item in environments]
-    locks = solve_conda(requests, conda_network(project))
+    if solver:
+        program = find_solver(solver, project.environ)
+        locks = solve_by_program(requests, program, project.environ)
+    else:
+        locks = solve_conda(requests, conda_network(project))
     found = {item.name: lock for item, lock in zip(environments, locks, strict=True)}
     _verify(environments, found)
     return found
@@ -115,23 +120,25 @@ def conda_files(plan: Plan, locks: Mapping[str, CondaLock], rendered: Mapping[st
     return found
 
 
-def supplied_packages(lock: CondaLock, environment: Environment) -> tuple[tuple[str, Version], ...]:
-    """What conda supplies of Python's packages, by PyPI's names: for wheels these are there already."""
+def supplied_packages(
+    project: Project, lock: CondaLock, environment: Environment
+) -> tuple[tuple[str, Version], ...]:
+    """What conda supplies of Python's distributions, by PyPI's names: for wheels these are there already.
+
+    Packages are asked for what they hold; of those that can only be read whole the name is taken, by
+    which nearly all are called alike.
+    """
+    records = [record for record in lock.records if PYTHON & {name for name, _ in record.requires}]
+    held = python_distributions(records, conda_network(project))
     names = {
         package.conda_name or package.name: package.name
         for package in environment.packages
         if package.how is How.CONDA
     }
     found = {}
-    for record in lock.records:
-        version = _version(record)
-        if version is not None and PYTHON & {name for name, _ in record.requires}:
-            found[canonicalize_name(names.get(record.name, record.name))] = version
+    for record in records:
+        usual = (names.get(record.name, record.name), record.version)
+        for name, text in held.get(record.url, (usual,)):
+            with contextlib.suppress(InvalidVersion):
+                found[canonicalize_name(name)] = Version(text)
     return tuple(sorted(found.items()))
-
-
-def _version(record: CondaRecord) -> Version | None:
-    try:
-        return Version(record.version)
-    except InvalidVersion:
-        return None

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 
 from packaging.utils import canonicalize_name
 
@@ -55,12 +56,15 @@ class Locked:
     files: Mapping[str, str]
 
 
-def lock_project(project: Project, *, upgrade: bool = False, renew: Collection[str] = ()) -> Locked:
+def lock_project(
+    project: Project, *, upgrade: bool = False, renew: Collection[str] = (), solver: str = ""
+) -> Locked:
     """Plan and resolve all environments and verify them; nothing is written yet.
 
     Existing pins are kept unless `upgrade`, or for the packages that `renew` names; `IMAGES` in it asks for
-    the digests of images again. SpecError where it names what is not there; NoPlanError, ToolError and
-    FetchError say what failed.
+    the digests of images again. `solver` names a conda, mamba or micromamba, on PATH or by its path, that
+    solves what conda installs, instead of the embedded solver. SpecError
+    where `renew` names what is not there; NoPlanError, ToolError and FetchError say what failed.
     """
     digests = Digests(project, _known_images(project), renew=upgrade or IMAGES in renew)
     packages = sorted({canonicalize_name(name) for name in renew} - {IMAGES})
@@ -79,7 +83,10 @@ def lock_project(project: Project, *, upgrade: bool = False, renew: Collection[s
         pins = Pins({}, {}, packages) if upgrade else read_pins(project, plan, document, packages)
         pins.check_names(plan)
         try:
-            locked, files, solver = _resolve(project, plan, spec, mirrors, pins=pins, digests=digests)
+            solving = partial(solve_environments, project, plan, pins.urls, solver)
+            locked, files, solvers = _resolve(
+                project, plan, spec, mirrors, pins=pins, digests=digests, solving=solving
+            )
         except NoPlanError:
             new = _new_bounds(project, plan, mirrors, bounds)
             if not new:
@@ -102,7 +109,7 @@ def lock_project(project: Project, *, upgrade: bool = False, renew: Collection[s
                 brought_in=brought_in,
                 bounds=bounds,
                 images=digests.known(plan),
-                solver=solver,
+                solver=solvers,
                 files=files,
             )
             verifying.verify_locks(project, plan, locked, mirrors)
@@ -144,7 +151,14 @@ def _known_images(project: Project) -> Mapping[str, str]:
 
 
 def _resolve(
-    project: Project, plan: Plan, spec: Spec, mirrors: Mirrors, *, pins: Pins, digests: Digests
+    project: Project,
+    plan: Plan,
+    spec: Spec,
+    mirrors: Mirrors,
+    *,
+    pins: Pins,
+    digests: Digests,
+    solving: Callable[[], Mapping[str, CondaLock]],
 ) -> tuple[tuple[LockedEnvironment, ...], dict[str, str], dict[str, str]]:
     """The locked environments, all files made of them, and the solvers' versions.
 
@@ -155,7 +169,7 @@ def _resolve(
     with ThreadPoolExecutor(AT_ONCE) as pool:
 
         def compiling(environment: Environment, conda: CondaLock | None) -> Future[str]:
-            supplied = supplied_packages(conda, environment) if conda else ()
+            supplied = supplied_packages(project, conda, environment) if conda else ()
             return pool.submit(
                 compile_pylock,
                 resolution(environment, mirrors, supplied),
@@ -164,7 +178,7 @@ def _resolve(
                 renew=pins.renew,
             )
 
-        solving = pool.submit(solve_environments, project, plan, pins.urls)
+        solved = pool.submit(solving)
         for environment in plan.environments:
             project.talk(f"resolving {plan_summary(environment)}")
         pending = {item.name: compiling(item, None) for item in plan.resolved if item.conda is None}
@@ -172,7 +186,7 @@ def _resolve(
         has_conda = any(environment.conda for environment in plan.environments)
         verifying, *_ = map(importlib.import_module, (*NEXT, *(CONDA_NEXT if has_conda else ())))
         # Wheels on top of conda's packages are resolved for what conda then has.
-        conda = solving.result()
+        conda = solved.result()
         pending |= {item.name: compiling(item, conda[item.name]) for item in plan.resolved if item.conda}
         try:
             locked = tuple(

@@ -6,12 +6,14 @@ from packaging.utils import InvalidSdistFilename, canonicalize_name, parse_sdist
 from packaging.version import Version
 
 from cudaenv.errors import NoPlanError
+from cudaenv.lock.document import LockDocument
 from cudaenv.lock.mirrors import Mirrors
 from cudaenv.matrix.refresh.artefacts import ProjectFile
 from cudaenv.model.plan import Environment, Plan, PlannedPackage
 from cudaenv.system.artefacts import RemoteArtefacts
 from cudaenv.system.files import cache_folder
 from cudaenv.system.uv import default_index
+from cudaenv.workflow.checking import locked_text
 from cudaenv.workflow.project import Project
 from cudaenv.workflow.verifying import client_for
 
@@ -67,3 +69,13 @@ def _release(name: str) -> tuple[str, Version] | None:
         return parse_sdist_filename(name)
     except InvalidSdistFilename:
         return None
+
+
+def locked_sources(project: Project, document: LockDocument, file: str) -> dict[str, str]:
+    """The locked source distributions by name, each with its hash. DriftError where the file is another."""
+    if file not in document.files:
+        return {}
+    text = locked_text(project, document, file)
+    joined = text.replace("\\\n", "")
+    lines = [line for line in joined.splitlines() if line and not line.startswith("#")]
+    return {canonicalize_name(line.split(" @ ", maxsplit=1)[0]): line for line in lines}
