@@ -16,7 +16,7 @@ from cudaenv.matrix.document import BUILDS, LAST_COLUMNS, ROWS, TRUE, Document, 
 from cudaenv.matrix.failures import BuildFailure
 from cudaenv.matrix.gpus import GpuRow
 from cudaenv.matrix.packages import Module, Release, SourceBuild, TorchBuild
-from cudaenv.matrix.places import CondaBuild, CondaEra, Image, Pin, System
+from cudaenv.matrix.places import CondaBuild, CondaEra, Image, Pin, System, SystemLibraries
 from cudaenv.matrix.tables import (
     Architecture,
     Basis,
@@ -70,6 +70,7 @@ KINDS: Final[Mapping[str, type[Row]]] = {
         Module,
         Image,
         System,
+        SystemLibraries,
         BuildFailure,
         TorchBuild,
     )
@@ -255,6 +256,7 @@ class Tables:
     modules: tuple[Module, ...]
     images: tuple[Image, ...]
     systems: tuple[System, ...]
+    system_libraries: tuple[SystemLibraries, ...]
     build_failures: tuple[BuildFailure, ...]
     torch: tuple[TorchBuild, ...]
     packages: Mapping[str, tuple[Release, ...]]
@@ -317,6 +319,7 @@ def type_tables(documents: Mapping[str, Document], problems: Problems) -> Tables
         modules=rows(Module),
         images=rows(Image),
         systems=rows(System),
+        system_libraries=rows(SystemLibraries),
         build_failures=rows(BuildFailure),
         torch=rows(TorchBuild),
         packages={name: typed_rows(found, Release, problems) for name, found in packages.items()},

@@ -219,7 +219,8 @@ class Environment:
 
     `label` names what CUDA is chosen by: a build of torch, or the CUDA itself where nothing needs torch.
     `build_image` and `base_image` are what it is built in and what it runs in as a container, `shape` what
-    that container is for; None where there is none.
+    that container is for; None where there is none. `libraries` are what wheels load there and do not
+    bring, as packages of Debian and Ubuntu.
     """
 
     name: str
@@ -243,6 +244,7 @@ class Environment:
     base_image: str
     build_image: str = ""
     shape: Shape | None = None
+    libraries: tuple[str, ...] = ()
     toolkit: PlannedToolkit | None = None
     phases: tuple[Phase, ...] = ()
     env: tuple[tuple[str, str], ...] = ()

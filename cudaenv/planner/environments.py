@@ -6,6 +6,9 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
 from cudaenv.matrix.packages import Release
 from cudaenv.matrix.places import Pin
 from cudaenv.matrix.tables import DIRECT, CudaLine, Row
@@ -28,7 +31,10 @@ from cudaenv.planner.toolkits import planned_toolkit
 def environments(choices: Sequence[Choice], problem: Problem) -> tuple[Environment, ...]:
     """One environment for each choice, the first platform first, then by name."""
     names = _names([choice.candidate.stack for choice in choices])
-    made = [_environment(choice, name, problem) for choice, name in zip(choices, names, strict=True)]
+    made = [
+        _with_libraries(_environment(choice, name, problem), problem)
+        for choice, name in zip(choices, names, strict=True)
+    ]
     return tuple(sorted(made, key=lambda item: (item.platform != made[0].platform, item.platform, item.name)))
 
 
@@ -87,6 +93,19 @@ def _environment(choice: Choice, name: str, problem: Problem) -> Environment:
         env=tuple(_variables(toolkit, candidate.stack)),
         conda=conda_part(choice, packages, toolkit, problem, has_pip=bool(rest)),
         rows=tuple((f"{row.table} {row.key}", row.digest) for row in _rows(choice, problem)),
+    )
+
+
+def _with_libraries(environment: Environment, problem: Problem) -> Environment:
+    """An environment with what its wheels need of a system, as far as it is known which those are."""
+    asked = {canonicalize_name(Requirement(text).name) for text in environment.asked}
+    rows = [row for row in problem.matrix.tables.system_libraries if row.package in asked]
+    if environment.shape is None or not rows:
+        return environment
+    return replace(
+        environment,
+        libraries=tuple(dict.fromkeys(name for row in rows for name in row.apt)),
+        rows=(*environment.rows, *((f"{row.table} {row.key}", row.digest) for row in rows)),
     )
 
 

@@ -66,49 +66,50 @@ def apptainer_view(plan: Plan, environment: Environment, around: Surroundings, n
 
 
 def _stages(environment: Environment, docker: ContainerView) -> Iterator[StageView]:
+    """The stages, those of a shape as its Dockerfile has them; the last one has the image to run in."""
     images = {argument: (reference, note) for argument, reference, note in docker.images}
-    base, base_note = images["BASE_IMAGE"]
+
+    def stage(name: str, argument: str, files: Files, post: list[str]) -> StageView:
+        image, note = images[argument]
+        return StageView(name=name, note=note, image=image, files=files, post=post)
+
     lock = [f"{docker.lock} /opt/requirements.lock"] if docker.lock else []
-    if docker.build_lock:
-        lock.append(f"{docker.build_lock} /opt/requirements.build.lock")
+    sources = [f"{docker.build_lock} /opt/requirements.build.lock"] if docker.build_lock else []
     project = [". /src"] if docker.project else []
-    if environment.shape is Shape.CONDA:
-        installer, note = images["INSTALLER_IMAGE"]
-        yield StageView(name="installer", note=note, image=installer, files=[], post=["true"])
-        files = [
-            (" from installer", ["/bin/micromamba /usr/local/bin/micromamba", CERTIFICATES]),
-            ("", [f"{docker.conda_lock} /opt/conda.lock", *lock, *project]),
-        ]
-        yield StageView(name=FINAL, note=base_note, image=base, files=files, post=_conda(docker))
-        return
-    if environment.shape is Shape.BUILD:
-        build, note = images["BUILD_IMAGE"]
-        post = [*_apt(docker), *_python(docker.build_python), *_wheels(), *_builds(docker)]
-        yield StageView(name="build", note=note, image=build, files=[("", [*lock, *project])], post=post)
-        files = [("", lock[:1]), (" from build", ["/wheels /wheels"])]
-        post = [
-            *_python(docker.uv_python),
-            *_wheels(docker.leave_out),
-            *_made(),
-            "rm -rf /wheels",
-        ]
-        yield StageView(name=FINAL, note=base_note, image=base, files=files, post=post)
-        return
-    post = [*_python(docker.uv_python), *_wheels()]
-    if environment.shape is Shape.DEVELOP:
-        post = [*_apt(docker), *post, *_builds(docker)]
-    elif docker.project:
-        post.append(f"{ENVIRONMENT_PIP} install {QUIET} {docker.isolation}--no-deps /src")
-    yield StageView(name=FINAL, note=base_note, image=base, files=[("", [*lock, *project])], post=post)
+    installed = [*_apt(docker.libraries), *_python(docker.uv_python), *_wheels(docker.leave_out)]
+    match environment.shape:
+        case Shape.CONDA:
+            yield stage("installer", "INSTALLER_IMAGE", [], ["true"])
+            files = [
+                (" from installer", ["/bin/micromamba /usr/local/bin/micromamba", CERTIFICATES]),
+                ("", [f"{docker.conda_lock} /opt/conda.lock", *lock, *project]),
+            ]
+            yield stage(FINAL, "BASE_IMAGE", files, [*_apt(docker.libraries), *_conda(docker)])
+        case Shape.BUILD:
+            post = [*_apt(docker.apt), *_python(docker.build_python), *_wheels(), *_builds(docker)]
+            yield stage("build", "BUILD_IMAGE", [("", [*lock, *sources, *project])], post)
+            files = [("", lock), (" from build", ["/wheels /wheels"])]
+            yield stage(FINAL, "BASE_IMAGE", files, [*installed, *_made(), "rm -rf /wheels"])
+        case Shape.DEVELOP:
+            post = [*_apt(docker.apt), *installed, *_builds(docker)]
+            yield stage(FINAL, "BASE_IMAGE", [("", [*lock, *sources])], post)
+        case _:
+            own = f"{ENVIRONMENT_PIP} install {QUIET} {docker.isolation}--no-deps /src"
+            yield stage(
+                FINAL, "BASE_IMAGE", [("", [*lock, *project])], [*installed, *([own] if project else [])]
+            )
 
 
+Files = list[tuple[str, list[str]]]
 CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt"
 
 
-def _apt(docker: ContainerView) -> list[str]:
+def _apt(packages: list[str]) -> list[str]:
+    if not packages:
+        return []
     return [
         "apt-get update",
-        f"apt-get install --yes --no-install-recommends {' '.join(docker.apt)}",
+        f"apt-get install --yes --no-install-recommends {' '.join(packages)}",
         "rm -rf /var/lib/apt/lists/*",
     ]
 

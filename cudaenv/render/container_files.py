@@ -36,6 +36,7 @@ MADE_WHEELS: Final = (
 COMPILERS: Final = r"nvidia-\(cuda-nvcc\|cuda-crt\|cuda-cccl\|nvvm\)"
 """The wheels of a toolkit that nothing needs to run (components.yaml), as sed's pattern."""
 
+APT: Final = re.compile(r"[a-z0-9][a-z0-9.+-]+")
 SOURCE: Final = re.compile(r"https?://[A-Za-z0-9.-]+(?::\d{1,5})?(?:/[A-Za-z0-9._~%+@-]*)*")
 """What may stand in a build argument and in sed's program."""
 
@@ -92,6 +93,7 @@ class ContainerView:
     build_lock: str
     leave_out: str
     apt: list[str]
+    libraries: list[str]
     uid: int
     home: str
     owner: str
@@ -143,6 +145,7 @@ def container_view(plan: Plan, environment: Environment, around: Surroundings, n
             "git",
             *([] if environment.build_image.startswith("python:") else ["python3-venv"]),
         ],
+        libraries=[checked(APT, name, "a package of the system") for name in environment.libraries],
         uid=uid,
         home=home,
         owner=f",uid={uid},gid={uid}" if works_inside else "",

@@ -25,6 +25,7 @@ from tests.support.project import V100, make_project
 from tests.support.wheels import Wheel
 
 pytestmark = [
+    pytest.mark.timeout(900),
     pytest.mark.e2e,
     pytest.mark.online,
     pytest.mark.skipif(bool(obstacle()), reason=obstacle() or "nothing"),

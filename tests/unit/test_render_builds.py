@@ -118,9 +118,20 @@ def test_who_only_runs_what_was_built_gets_an_image_of_wheels_alone(name: str) -
     places = [place for place, (command, _) in enumerate(found) if command == "FROM"]
     after = " ".join(" ".join(value) for _, value in found[places[1] :])
     assert "CUDA_HOME" not in after
-    assert not re.search(r"apt-get|g\+\+|no-build-isolation", after)
+    assert not re.search(r"g\+\+|no-build-isolation|ccache", after)
+    assert ("apt-get" in after) == bool(item.libraries)
     copied = [value for command, value in found[places[2] :] if command == "COPY"]
     assert copied == [("/opt/env", "/opt/env")]
+
+
+def test_an_image_has_the_libraries_that_its_wheels_do_not_bring() -> None:
+    """OpenCV's wheels load libGL, and a slim image has none: mmcv would not be importable."""
+    item, text = environment("build-by-wheels"), files("build-by-wheels")["Dockerfile"]
+    assert "libgl1" in item.libraries
+    last = text[text.rindex("\nFROM ") :]
+    assert f"apt-get install --yes --no-install-recommends {' '.join(item.libraries)}" in last
+    assert environment("build-by-system").libraries == ()
+    assert any(name.startswith("system-libraries") for name, _ in item.rows)
 
 
 def test_an_image_to_run_in_has_no_compiler_from_wheels() -> None:
