@@ -134,6 +134,7 @@ def phase(pick: Pick, sms: Sequence[ComputeCapability], home: str, planned: froz
     return Phase(
         install=(pick.package.requirement,),
         builds=True,
+        components=tuple(sorted(components([pick]))),
         requires=tuple(
             dict.fromkeys(
                 text for row in pick.builds for text in row.requires if Requirement(text).name not in planned

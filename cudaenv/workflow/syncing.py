@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from cudaenv.errors import DriftError, NoPlanError, SpecError, ToolError
@@ -20,11 +18,11 @@ from cudaenv.model.machine import Machine
 from cudaenv.model.plan import file_name, index_name
 from cudaenv.planner.fit import misfits
 from cudaenv.system.process import run
-from cudaenv.system.uv import build_package, sync_environment
+from cudaenv.system.uv import sync_environment
+from cudaenv.workflow.building import build_phases, look_ahead
 from cudaenv.workflow.checking import require_lock
 from cudaenv.workflow.installed import mark, prefix_of
 from cudaenv.workflow.project import Project
-from cudaenv.workflow.sources import BUILD_LOCK
 from cudaenv.workflow.workshop import complete_toolkit
 
 PROBE = """
@@ -78,6 +76,7 @@ def sync_project(project: Project, *, name: str | None, prefix: Path | None, any
         )
     target = prefix_of(project, prefix)
     mirrors = Mirrors.of(project.matrix.tables.indexes, project.spec.indexes)
+    look_ahead(project, environment, target, text)
     project.talk(f"installing {environment['name']} into {target}")
     indexes = _indexes(environment, mirrors)
     sync_environment(
@@ -88,8 +87,8 @@ def sync_project(project: Project, *, name: str | None, prefix: Path | None, any
         indexes=indexes,
     )
     complete_toolkit(environment, target)
-    built = _build(project, document, environment, target, indexes)
     mark(target, environment, document.files[file])
+    built = build_phases(project, document, environment, target, indexes)
     if "torch" not in environment["packages"]:
         return Synced(environment, target, {}, ("there is no torch in it to look at", *built))
     project.talk("importing torch to see what it is")
@@ -187,50 +186,6 @@ def _compare(environment: Mapping[str, Any], torch: Mapping[str, Any]) -> None:
 
 def _sms(capabilities: Sequence[str]) -> list[str]:
     return [f"sm_{capability.replace('.', '')}" for capability in capabilities]
-
-
-def _build(
-    project: Project,
-    document: LockDocument,
-    environment: Mapping[str, Any],
-    prefix: Path,
-    indexes: Mapping[str, str],
-) -> list[str]:
-    """Run the phases that build from source, in their order; what no hash pins is left to the user."""
-    phases = [phase for phase in environment["phases"] if phase["builds"]]
-    if not phases:
-        return []
-    file = file_name(BUILD_LOCK, environment["name"] if len(document.environments) > 1 else "")
-    locked = _locked_sources(project, document, file)
-    notes = []
-    for phase in phases:
-        variables = {**environment["env"], **phase["env"]}
-        filled = {key: value.replace("$VIRTUAL_ENV", str(prefix)) for key, value in variables.items()}
-        for text in phase["install"]:
-            name = canonicalize_name(re.split(r"[\s\[=@]", text, maxsplit=1)[0])
-            if name in locked:
-                project.talk(
-                    f"building {text}" + (f", about {phase['minutes']} minutes" if phase["minutes"] else "")
-                )
-                build_package(locked[name], prefix, project.environ, filled, indexes=indexes)
-            else:
-                shown = " ".join(f"{key}={value}" for key, value in phase["env"].items())
-                notes.append(
-                    f"no hash pins it, build it yourself: {shown} pip install --no-build-isolation {text}"
-                )
-    return notes
-
-
-def _locked_sources(project: Project, document: LockDocument, file: str) -> dict[str, str]:
-    """The locked source distributions by name, each with its hash. DriftError where the file is another."""
-    if file not in document.files:
-        return {}
-    text = project.read(file)
-    if text is None or digest(text) != document.files[file]:
-        raise DriftError(f"`{file}` is not the one that was locked", hint="`cudaenv lock` makes it anew")
-    joined = text.replace("\\\n", "")
-    lines = [line for line in joined.splitlines() if line and not line.startswith("#")]
-    return {canonicalize_name(line.split(" @ ", maxsplit=1)[0]): line for line in lines}
 
 
 def _notes(environment: Mapping[str, Any], machine: Machine, torch: Mapping[str, Any]) -> list[str]:

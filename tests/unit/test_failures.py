@@ -11,8 +11,8 @@ LINES = {
     "disk": "OSError: [Errno 28] No space left on device",
     "gcc-killed": "g++: fatal error: Killed signal terminated program cc1plus",
     "killed": "Killed",
-    "gcc-too-new": "host_config.h:137:2: error: #error -- unsupported GNU version! gcc versions later than 15 are "
-    "not supported! The nvcc flag '-allow-unsupported-compiler' can be used",
+    "gcc-too-new": "host_config.h:137:2: error: #error -- unsupported GNU version! gcc versions later than "
+    "15 are not supported! The nvcc flag '-allow-unsupported-compiler' can be used",
     "no-compiler": "nvcc fatal   : Failed to preprocess host compiler properties.",
     "architecture": "nvcc fatal   : Unsupported gpu architecture 'compute_70'",
     "skew": "ptxas fatal   : Unsupported .version 9.5; current version is '9.0'",
@@ -38,7 +38,7 @@ Killed time by waiting
 
 
 def found(log: str) -> list[str]:
-    return [row.failure for row in causes(matrix().tables.build_failures, log)]
+    return [row.failure for row, _ in causes(matrix().tables.build_failures, log)]
 
 
 def test_every_failure_of_the_table_is_here() -> None:
@@ -48,6 +48,11 @@ def test_every_failure_of_the_table_is_here() -> None:
 @pytest.mark.parametrize(("failure", "line"), LINES.items())
 def test_a_line_of_a_log_is_the_failure_that_made_it_and_no_other(failure: str, line: str) -> None:
     assert found(f"{FINE}{line}\n{FINE}") == [failure]
+
+
+def test_the_line_that_shows_it_is_told() -> None:
+    ((_, line),) = causes(matrix().tables.build_failures, f"{FINE}   {LINES['cccl']}\nmore\n")
+    assert line == "nv/target: No such file or directory", "from where it was found"
 
 
 def test_a_log_without_any_shows_none() -> None:
