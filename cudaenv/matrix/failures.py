@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -27,7 +27,12 @@ class BuildFailure(Row):
     remedy: str
 
 
-def causes(failures: Iterable[BuildFailure], log: str) -> tuple[BuildFailure, ...]:
-    """The failures that a log shows, the likeliest first."""
+def causes(failures: Iterable[BuildFailure], log: str) -> tuple[tuple[BuildFailure, str], ...]:
+    """The failures that a log shows, the likeliest first, each with the line that shows it from there on."""
     lines = log.splitlines()
-    return tuple(row for row in failures if any(re.search(row.log, line) for line in lines))
+    return tuple((row, found) for row in failures for found in _first(row.log, lines))
+
+
+def _first(pattern: str, lines: Sequence[str]) -> tuple[str, ...]:
+    matches = ((re.search(pattern, line), line) for line in lines)
+    return next(((line[match.start() :].strip(),) for match, line in matches if match), ())

@@ -175,10 +175,14 @@ class PlannedToolkit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Phase:
-    """A step of installing: packages that one call installs. What builds needs the packages before it."""
+    """A step of installing: packages that one call installs. What builds needs the packages before it.
+
+    `components` are the parts of a toolkit that building needs; none where nothing is compiled with nvcc.
+    """
 
     install: tuple[str, ...]
     builds: bool = False
+    components: tuple[str, ...] = ()
     requires: tuple[str, ...] = ()
     env: tuple[tuple[str, str], ...] = ()
     minutes: int | None = None

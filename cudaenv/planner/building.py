@@ -191,6 +191,7 @@ def phase(pick: Pick, sms: Sequence[ComputeCapability], home: str, planned: froz
     return Phase(
         install=(pick.package.requirement,),
         builds=True,
+        components=tuple(sorted(components([pick]))),
         requires=tuple(
             dict.fromkeys(
                 str(need) for row in pick.builds for need in row.requires if need.name not in planned

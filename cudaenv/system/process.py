@@ -55,6 +55,32 @@ def run(
     return Completed(done.returncode, done.stdout, done.stderr or "")
 
 
+def run_logged(
+    arguments: Sequence[str], *, env: Mapping[str, str], cwd: Path, log: Path, timeout_s: float
+) -> int:
+    """Run a program to its end with all that it prints in a file; return its exit status.
+
+    ToolError where it cannot be started, does not end in time, or the file cannot be written.
+    """
+    name = Path(arguments[0]).name
+    try:
+        with log.open("wb") as file:
+            return subprocess.run(
+                list(arguments),
+                env=dict(env),
+                cwd=cwd,
+                timeout=timeout_s,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                check=False,
+            ).returncode
+    except subprocess.TimeoutExpired as error:
+        raise ToolError(f"`{name}` did not end within {timeout_s:.0f} s", [f"log: {log}"]) from error
+    except OSError as error:
+        raise ToolError(f"`{name}` cannot be started, or its log not be written", [str(error)]) from error
+
+
 def become(
     arguments: Sequence[str],
     *,

@@ -92,9 +92,7 @@ async def _solve_one(gateway: Gateway, asked: Mapping[str, Any]) -> dict[str, An
     from rattler import solve as rattler_solve
     from rattler.exceptions import SolverError
 
-    # A channel that only a spec names comes first: packages of the same names elsewhere would hide its own.
-    named = [text.split("::")[0] for text in asked["specs"] if "::" in text]
-    channels = [Channel(url) for url in dict.fromkeys([*named, *asked["channels"]])]
+    channels = [Channel(url) for url in asked["channels"]]
     platforms: Any = [asked["platform"], "noarch"]
     locked = await _locked(gateway, channels, platforms, asked["locked"])
     try:

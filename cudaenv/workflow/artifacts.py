@@ -71,9 +71,8 @@ def _of(project: Project, document: LockDocument, environment: str) -> Iterator[
     if pylock in document.files:
         for wheel in read_pylock(locked_text(project, document, pylock)).wheels:
             yield Artifact(wheel.url, wheel.sha256, f"{WHEELS}/{wheel.file_name}")
-    for line in locked_sources(project, document, file_name(BUILD_LOCK, environment)).values():
-        url, _, sha256 = line.partition(" @ ")[2].partition("--hash=sha256:")
-        yield Artifact(url.strip(), sha256.strip(), f"{WHEELS}/{locked_file(url.strip())}")
+    for source in locked_sources(project, document, file_name(BUILD_LOCK, environment)).values():
+        yield Artifact(source.url, source.sha256, f"{WHEELS}/{locked_file(source.url)}")
 
 
 def check_artifacts(project: Project) -> int:

@@ -57,13 +57,6 @@ def origin_of(project: Project, bundle: Path | None = None) -> Iterator[Origin]:
         )
 
 
-def fetched_from(requirement: str, origin: Origin) -> str:
-    """A locked requirement `NAME @ URL --hash=...` with the URL that it is fetched from."""
-    name, _, rest = requirement.partition(" @ ")
-    url, _, sha256 = rest.partition("--hash=")
-    return f"{name} @ {origin.to_fetch(url.strip())} --hash={sha256}"
-
-
 def locked_file(url: str) -> str:
     """The name of the file at a URL."""
     return unquote(urlsplit(url).path.rsplit("/", 1)[-1])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
+
 from packaging.utils import InvalidSdistFilename, canonicalize_name, parse_sdist_filename
 from packaging.version import Version
 
@@ -18,6 +21,20 @@ from cudaenv.workflow.project import Project
 from cudaenv.workflow.verifying import client_for
 
 BUILD_LOCK = "requirements.build.lock"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A locked source distribution."""
+
+    name: str
+    url: str
+    sha256: str
+
+    @property
+    def file_name(self) -> str:
+        """Its file name."""
+        return self.url.rsplit("/", 1)[-1]
 
 
 def build_locks(project: Project, plan: Plan, mirrors: Mirrors) -> dict[str, str]:
@@ -71,11 +88,10 @@ def _release(name: str) -> tuple[str, Version] | None:
         return None
 
 
-def locked_sources(project: Project, document: LockDocument, file: str) -> dict[str, str]:
-    """The locked source distributions by name, each with its hash. DriftError where the file is another."""
+def locked_sources(project: Project, document: LockDocument, file: str) -> dict[str, Source]:
+    """The locked sources of a file by name. DriftError where it is not the one that was locked."""
     if file not in document.files:
         return {}
     text = locked_text(project, document, file)
-    joined = text.replace("\\\n", "")
-    lines = [line for line in joined.splitlines() if line and not line.startswith("#")]
-    return {canonicalize_name(line.split(" @ ", maxsplit=1)[0]): line for line in lines}
+    found = re.findall(r"^(\S+) @ (\S+) \\\n +--hash=sha256:([0-9a-f]{64})$", text, re.MULTILINE)
+    return {canonicalize_name(name): Source(name, url, sha256) for name, url, sha256 in found}

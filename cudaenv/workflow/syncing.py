@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from cudaenv.errors import NoPlanError, SpecError, ToolError
@@ -19,13 +17,13 @@ from cudaenv.model.machine import Machine
 from cudaenv.model.plan import file_name
 from cudaenv.planner.fit import misfits
 from cudaenv.system.process import run
-from cudaenv.system.uv import build_package, install_wheels, interpreter, sync_environment
+from cudaenv.system.uv import install_wheels, interpreter, sync_environment
+from cudaenv.workflow.building import build_phases, look_ahead
 from cudaenv.workflow.checking import locked_text, require_lock
 from cudaenv.workflow.conda_syncing import install_conda_part
 from cudaenv.workflow.installed import is_of_conda, lock_digest, mark, prefix_of
-from cudaenv.workflow.origins import Origin, fetched_from, origin_of
+from cudaenv.workflow.origins import Origin, origin_of
 from cudaenv.workflow.project import Project
-from cudaenv.workflow.sources import BUILD_LOCK, locked_sources
 from cudaenv.workflow.workshop import complete_toolkit
 
 PROBE = """
@@ -68,12 +66,17 @@ def sync_project(
     machine = project.machine
     environment = _choose(document, machine, project, name, anyway=anyway)
     target = prefix_of(project, prefix, is_of_conda(environment))
+    pylock = _pylock(project, document, environment)
+    look_ahead(project, environment, target, pylock)
     project.talk(f"installing {environment['name']} into {target}")
     with origin_of(project, bundle) as origin:
-        _install(project, document, environment, target, origin)
+        if is_of_conda(environment):
+            install_conda_part(project, document, environment, target, origin.network)
+        if pylock is not None:
+            _install_wheels(project, environment, target, pylock, origin)
         complete_toolkit(environment, target)
-        built = _build(project, document, environment, target, origin)
-    mark(target, environment, lock_digest(document, environment))
+        mark(target, environment, lock_digest(document, environment))
+        built = build_phases(project, document, environment, target, origin)
     if "torch" not in environment["packages"]:
         return Synced(environment, target, {}, ("there is no torch in it to look at", *built))
     project.talk("importing torch to see what it is")
@@ -83,26 +86,18 @@ def sync_project(
     return Synced(environment, target, torch, notes)
 
 
-def _install(
-    project: Project,
-    document: LockDocument,
-    environment: Mapping[str, Any],
-    prefix: Path,
-    origin: Origin,
+def _install_wheels(
+    project: Project, environment: Mapping[str, Any], prefix: Path, pylock: str, origin: Origin
 ) -> None:
-    """Install what conda supplies and then the wheels, from where the origin says."""
-    pylock = _pylock(project, document, environment)
-    if is_of_conda(environment):
-        install_conda_part(project, document, environment, prefix, origin.network)
-    if pylock is not None:
-        install = install_wheels if is_of_conda(environment) else sync_environment
-        install(
-            fetchable(pylock, origin.to_fetch),
-            prefix,
-            environment["python"],
-            project.environ,
-            indexes=origin.indexes(environment),
-        )
+    """Install the locked wheels, from where the origin says; beside conda's packages where there are such."""
+    install = install_wheels if is_of_conda(environment) else sync_environment
+    install(
+        fetchable(pylock, origin.to_fetch),
+        prefix,
+        environment["python"],
+        project.environ,
+        indexes=origin.indexes(environment),
+    )
 
 
 def _pylock(project: Project, document: LockDocument, environment: Mapping[str, Any]) -> str | None:
@@ -186,44 +181,6 @@ def _compare(environment: Mapping[str, Any], torch: Mapping[str, Any]) -> None:
 
 def _sms(capabilities: Sequence[str]) -> list[str]:
     return [f"sm_{capability.replace('.', '')}" for capability in capabilities]
-
-
-def _build(
-    project: Project,
-    document: LockDocument,
-    environment: Mapping[str, Any],
-    prefix: Path,
-    origin: Origin,
-) -> list[str]:
-    """Run the phases that build from source, in their order; what no hash pins is left to the user."""
-    phases = [phase for phase in environment["phases"] if phase["builds"]]
-    if not phases:
-        return []
-    file = file_name(BUILD_LOCK, environment["name"] if len(document.environments) > 1 else "")
-    locked = locked_sources(project, document, file)
-    notes = []
-    for phase in phases:
-        variables = {**environment["env"], **phase["env"]}
-        filled = {key: value.replace("$VIRTUAL_ENV", str(prefix)) for key, value in variables.items()}
-        for text in phase["install"]:
-            name = canonicalize_name(re.split(r"[\s\[=@]", text, maxsplit=1)[0])
-            if name in locked:
-                project.talk(
-                    f"building {text}" + (f", about {phase['minutes']} minutes" if phase["minutes"] else "")
-                )
-                build_package(
-                    fetched_from(locked[name], origin),
-                    prefix,
-                    project.environ,
-                    filled,
-                    indexes=origin.indexes(environment),
-                )
-            else:
-                shown = " ".join(f"{key}={value}" for key, value in phase["env"].items())
-                notes.append(
-                    f"no hash pins it, build it yourself: {shown} pip install --no-build-isolation {text}"
-                )
-    return notes
 
 
 def _notes(environment: Mapping[str, Any], machine: Machine, torch: Mapping[str, Any]) -> list[str]:

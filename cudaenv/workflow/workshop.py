@@ -28,10 +28,16 @@ class Workshop:
     `home` is the folder of the toolkit; None where nothing is to be compiled.
     """
 
-    home: Path | None
-    compiler: FoundCompiler | None
     variables: Mapping[str, str]
-    missing: tuple[str, ...]
+    home: Path | None = None
+    compiler: FoundCompiler | None = None
+    no_toolkit: str = ""
+    no_compiler: str = ""
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """What is missing."""
+        return tuple(filter(None, (self.no_toolkit, self.no_compiler)))
 
 
 def workshop(environment: Mapping[str, Any], prefix: Path, environ: Mapping[str, str]) -> Workshop:
@@ -43,21 +49,30 @@ def workshop(environment: Mapping[str, Any], prefix: Path, environ: Mapping[str,
     variables = filled(environment["env"], prefix)
     toolkit = environment["toolkit"]
     if toolkit is None:
-        return Workshop(home=None, compiler=None, variables=variables, missing=())
-    home, problems = _home(toolkit, prefix, environ)
-    compiler = None
+        return Workshop(variables=variables)
+    home, no_toolkit = _home(toolkit, prefix, environ)
+    compiler, no_compiler = None, ""
     if toolkit["host_compiler"]["kind"] == "gcc" and toolkit["provider"] != Provider.CONDA:
-        compiler = _compiler(toolkit["host_compiler"], variables.get(FLAGS, ""), environ)
-        problems += [] if compiler else [_no_compiler(toolkit, environ)]
-        variables.pop(FLAGS, None)
+        compiler = _compiler(toolkit["host_compiler"], variables.pop(FLAGS, ""), environ)
+        no_compiler = "" if compiler else _no_compiler(toolkit, environ)
         if compiler and compiler.program != "g++":
             variables[FLAGS] = f"{CCBIN}{compiler.program}"
     return Workshop(
+        variables=variables | {"CUDA_HOME": str(home)},
         home=home,
         compiler=compiler,
-        variables=variables | {"CUDA_HOME": str(home)},
-        missing=tuple(problems),
+        no_toolkit=no_toolkit,
+        no_compiler=no_compiler,
     )
+
+
+def missing_before(
+    environment: Mapping[str, Any], prefix: Path, environ: Mapping[str, str]
+) -> tuple[str, ...]:
+    """What compiling lacks before anything is installed: wheels bring a toolkit, and no compiler of C++."""
+    shop = workshop(environment, prefix, environ)
+    comes = environment["toolkit"] is not None and environment["toolkit"]["provider"] == Provider.PIP
+    return tuple(filter(None, (shop.no_compiler,))) if comes else shop.missing
 
 
 def complete_toolkit(environment: Mapping[str, Any], prefix: Path) -> None:
@@ -79,18 +94,18 @@ def filled(variables: Mapping[str, str], prefix: Path) -> dict[str, str]:
     return values
 
 
-def _home(toolkit: Mapping[str, Any], prefix: Path, environ: Mapping[str, str]) -> tuple[Path, list[str]]:
-    """The toolkit's folder; the system's wherever it stands, if it is of the planned release line."""
+def _home(toolkit: Mapping[str, Any], prefix: Path, environ: Mapping[str, str]) -> tuple[Path, str]:
+    """The toolkit's folder, and what is wrong with it; the system's counts wherever it stands."""
     planned = _planned_home(toolkit, prefix)
     if toolkit["provider"] != Provider.SYSTEM:
         is_there = any((planned / "bin" / name).is_file() for name in ("nvcc", "nvcc.exe"))
-        return planned, [] if is_there else [f"there is no nvcc in {planned}: `cudaenv sync` installs it"]
+        return planned, "" if is_there else f"there is no nvcc in {planned}: `cudaenv sync` installs it"
     cuda = CudaVersion.parse(toolkit["version"])
     found = find_toolkits({**environ, "CUDA_HOME": environ.get("CUDA_HOME", str(planned))})
     fitting = next((item for item in found if item.cuda == cuda), None)
     if fitting is not None:
-        return fitting.home, []
-    return planned, [_no_toolkit(toolkit, found)]
+        return fitting.home, ""
+    return planned, _no_toolkit(toolkit, found)
 
 
 def _no_toolkit(toolkit: Mapping[str, Any], found: tuple[FoundToolkit, ...]) -> str:

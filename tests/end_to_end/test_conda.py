@@ -338,3 +338,15 @@ def test_a_conda_package_of_another_name_than_its_distribution_is_known(
         own_project.world.add("simple", Wheel("plots", "1.1", "py3-none-any", ["drawing>=5"]))
         own_project.run("lock", "--upgrade")
         assert own_project.pins() == {"plots": "1.0"}
+
+
+def test_a_toolkit_for_cuda_11_comes_from_one_label_of_nvidias(conda: CondaProject) -> None:
+    machine = {**DESK, "gpu": ["RTX 3090"], "driver": "520.61.05"}
+    conda.lock(
+        machine, target="develop-kernels", python="3.10", cuda="11.8", packages={"torch": ">=2.0,<2.1"}
+    )
+    written = yaml.safe_load(conda.project.text("environment.yml"))
+    assert written["channels"][0] == "nvidia/label/cuda-11.8.0"
+    toolkit = {"cuda-toolkit", "cuda-nvcc", "libcublas", "libcublas-dev"}
+    places = {name: conda.locked()[name]["url"].removeprefix(CANONICAL) for name in toolkit}
+    assert all(place.startswith("nvidia/label/cuda-11.8.0/") for place in places.values()), places

@@ -151,36 +151,6 @@ def test_conda_lock_installs_the_same_files(conda: CondaProject, prefix: Path, t
     assert prefix_files(other) == prefix_files(prefix)
 
 
-def test_channels_behind_a_password_are_read_by_netrc(project: Project, channels: Channels) -> None:
-    with conda_project(project, channels) as conda:
-        conda.server.require_auth("/", "reader", "s3cret-word")
-        refused = conda.lock(status=6)
-        assert "401" in refused.err
-        netrc = project.home / ".netrc"
-        netrc.write_text("machine 127.0.0.1 login reader password s3cret-word\n")
-        netrc.chmod(0o600)
-        conda.lock()
-        conda.sync()
-        for path in project.folder.rglob("*"):
-            if path.is_file() and not path.is_symlink():
-                assert b"s3cret-word" not in path.read_bytes(), path
-
-
-def test_a_condarc_says_where_channels_lie_and_its_password_goes_nowhere(
-    project: Project, channels: Channels
-) -> None:
-    with conda_project(project, channels) as conda:
-        conda.server.require_auth("/", "reader", "s3cret-word")
-        alias = conda.server.url.replace("://", "://reader:s3cret-word@")
-        (project.home / ".condarc").write_text(f"channel_alias: {alias}\n")
-        done = conda.lock(channels={})
-        conda.sync()
-        assert "s3cret-word" not in done.err + done.out
-        for path in [*project.folder.rglob("*"), *project.home.rglob("cudaenv-cache/**/*.json")]:
-            if path.is_file() and not path.is_symlink():
-                assert b"s3cret-word" not in path.read_bytes(), path
-
-
 def test_wheels_are_installed_on_top_and_go_when_they_are_no_longer_locked(
     own_project: Project, channels: Channels
 ) -> None:

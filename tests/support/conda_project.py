@@ -11,8 +11,8 @@ from typing import Any
 import yaml
 
 from tests.support.channel import Channels
+from tests.support.channel_server import ChannelServer
 from tests.support.conda_package import CondaPackage
-from tests.support.index import IndexServer
 from tests.support.project import Done, Machine, Project
 
 NAMES = ("conda-forge", "pytorch", "nvidia")
@@ -33,14 +33,14 @@ class CondaProject:
 
     project: Project
     channels: Channels
-    server: IndexServer
+    server: ChannelServer
 
     @property
     def mirrors(self) -> dict[str, str]:
         """The `[channels]` of a spec."""
         return {name: f"{self.server.url}/{name}" for name in NAMES}
 
-    def lock(self, *machines: Machine, status: int = 0, **spec: Any) -> Done:
+    def lock(self, *machines: Machine, status: int | None = 0, **spec: Any) -> Done:
         """Write a spec of conda packages for machines, or for `DESK`, and lock it."""
         keys = {"provider": "conda", "channels": self.mirrors, **spec}
         self.project.spec(*(machines or (DESK,)), **keys)
@@ -71,7 +71,7 @@ class CondaProject:
 @contextmanager
 def conda_project(project: Project, channels: Channels) -> Iterator[CondaProject]:
     """A project that locks from channels."""
-    with IndexServer(channels.folder) as server:
+    with ChannelServer(channels) as server:
         yield CondaProject(project, channels, server)
 
 

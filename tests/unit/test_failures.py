@@ -38,7 +38,7 @@ Killed time by waiting
 
 
 def found(log: str) -> list[str]:
-    return [row.failure for row in causes(matrix().tables.build_failures, log)]
+    return [row.failure for row, _ in causes(matrix().tables.build_failures, log)]
 
 
 def test_every_failure_of_the_table_is_here() -> None:
@@ -48,6 +48,11 @@ def test_every_failure_of_the_table_is_here() -> None:
 @pytest.mark.parametrize(("failure", "line"), LINES.items())
 def test_a_line_of_a_log_is_the_failure_that_made_it_and_no_other(failure: str, line: str) -> None:
     assert found(f"{FINE}{line}\n{FINE}") == [failure]
+
+
+def test_the_line_that_shows_it_is_told() -> None:
+    ((_, line),) = causes(matrix().tables.build_failures, f"{FINE}   {LINES['cccl']}\nmore\n")
+    assert line == "nv/target: No such file or directory", "from where it was found"
 
 
 def test_a_log_without_any_shows_none() -> None:
