@@ -9,14 +9,34 @@ import click
 
 from cudaenv.cli.options import folder_option, force_option, project, spec_options, talk
 
+EVERYTHING = "*"
+"""What `--upgrade` alone means; no package has such a name."""
+
 
 @click.command()
 @spec_options
 @folder_option
 @force_option
 @click.option("--check", is_flag=True, help="Write nothing; exit with 4 where the lock is out of date.")
-@click.option("--upgrade", is_flag=True, help="Take the newest versions instead of keeping those locked.")
-def command(folder: Path, force: bool, check: bool, upgrade: bool, **given: Any) -> None:
+@click.option(
+    "--upgrade",
+    multiple=True,
+    is_flag=False,
+    flag_value=EVERYTHING,
+    metavar="[NAME]",
+    help="Take the newest versions instead of keeping those locked: of everything, of a package, or "
+    "`image` for the digests of container images; may be repeated.",
+)
+@click.option(
+    "--solver",
+    default="",
+    metavar="PROGRAM",
+    help="Solve what conda installs by this conda, mamba or micromamba, and anew; by default by the solver "
+    "that comes with cudaenv.",
+)
+def command(
+    *, folder: Path, force: bool, check: bool, upgrade: tuple[str, ...], solver: str, **given: Any
+) -> None:
     """Resolve the plan to pylock.toml, requirements.lock and cudaenv.lock; print the files' names.
 
     Needs no GPU, and locks for other platforms than the one it runs on. Versions that are locked
@@ -30,11 +50,12 @@ def command(folder: Path, force: bool, check: bool, upgrade: bool, **given: Any)
         check_project(here)
         click.echo("up to date")
         return
-    if not upgrade and is_current(here):
+    if not upgrade and not solver and is_current(here):
         talk("up to date: nothing to resolve")
         return
     from cudaenv.workflow.locking import lock_project
 
-    locked = lock_project(here, upgrade=upgrade)
+    names = {name for name in upgrade if name != EVERYTHING}
+    locked = lock_project(here, upgrade=EVERYTHING in upgrade, renew=names, solver=solver)
     write_files(here, locked.files, force=force)
     click.echo("\n".join(locked.files))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import sys
 import traceback
@@ -17,6 +18,9 @@ COMMANDS = {
     "render": "Write requirements.txt, Dockerfile and a uv snippet from the plan.",
     "lock": "Resolve the plan to lockfiles with hashes.",
     "sync": "Install the locked environment that fits this machine, and verify it.",
+    "bundle": "Put every file that the lock names into a folder, for where there is no network.",
+    "run": "Run a command in the installed environment.",
+    "env": "Print the variables of the installed environment, for a shell to evaluate.",
     "check": "Say whether the lock is still what the spec and the files say.",
     "machine": "Show what can be told of this machine.",
     "matrix": "Show, check and refresh the compatibility tables.",
@@ -25,6 +29,8 @@ COMMANDS = {
 
 INTERRUPTED = 130
 BUG = 1
+GARBAGE_THRESHOLD = 100_000
+"""New objects after which the collector looks at them: more than a plan makes of those that stay."""
 
 
 class _LazyGroup(click.Group):
@@ -57,8 +63,15 @@ def group() -> None:
 
 
 def main() -> None:
-    """Run the command line and exit with its status: see `Exit codes` in the README."""
-    sys.exit(run(sys.argv[1:]))
+    """Run the command line and exit with its status: see `Exit codes` in the README.
+
+    Tables and plans are many small objects that live as long as the process. To look for garbage among them,
+    the last time at the exit, takes a tenth of a short run; a long one still does it.
+    """
+    gc.set_threshold(GARBAGE_THRESHOLD)
+    status = run(sys.argv[1:])
+    gc.freeze()
+    sys.exit(status)
 
 
 def run(arguments: list[str]) -> int:

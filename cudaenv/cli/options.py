@@ -88,6 +88,24 @@ def folder_option(function: F) -> F:
     )(function)
 
 
+def installed_options(function: F) -> F:
+    """Add `--env` and `--prefix`: which environment of the lock, and where it is installed."""
+    prefix = click.option(
+        "--prefix",
+        type=click.Path(file_okay=False, path_type=Path),
+        metavar="FOLDER",
+        help="Where it is installed.  [default: .venv in the project]",
+    )
+    name = click.option(
+        "--env",
+        "--environment",
+        "name",
+        metavar="NAME",
+        help="The environment, where the lock has several.",
+    )
+    return name(prefix(function))
+
+
 def json_option(function: F) -> F:
     """Add `--json`."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(function)

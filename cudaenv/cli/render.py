@@ -15,14 +15,19 @@ from cudaenv.cli.plan import given_any
 @spec_options
 @folder_option
 @force_option
-def command(folder: Path, force: bool, **given: Any) -> None:
+@click.option("--compose", is_flag=True, help="Write compose.yaml, too, with a service for each Dockerfile.")
+@click.option("--apptainer", is_flag=True, help="Write a definition for Apptainer beside each Dockerfile.")
+def command(folder: Path, force: bool, compose: bool, apptainer: bool, **given: Any) -> None:
     """Write requirements.txt, Dockerfile and a uv snippet from the plan; print their names."""
+    from cudaenv.render.container_tools import APPTAINER, COMPOSE
     from cudaenv.workflow.planning import Refused, plan_project, read_lock, rendered, write_files
 
     here = project(folder, given)
-    plan, spec, _ = plan_project(here, None if given_any(given) else read_lock(here))
+    document = read_lock(here)
+    plan, spec, _ = plan_project(here, None if given_any(given) else document)
     if plan.refusal is not None:
         raise Refused(plan)
-    files = rendered(here, plan, spec)
+    also = [name for name, asked in ((COMPOSE, compose), (APPTAINER, apptainer)) if asked]
+    files = rendered(here, plan, spec, document.images if document else {}, also)
     write_files(here, files, force=force)
     click.echo("\n".join(files))

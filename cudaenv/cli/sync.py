@@ -7,21 +7,30 @@ from pathlib import Path
 
 import click
 
-from cudaenv.cli.options import folder_option, json_option, project
+from cudaenv.cli.options import folder_option, installed_options, json_option, project
 
 
 @click.command()
 @folder_option
 @json_option
-@click.option("--env", "name", metavar="NAME", help="The environment, where the lock has several.")
+@installed_options
 @click.option(
-    "--prefix",
-    type=click.Path(file_okay=False, path_type=Path),
+    "--from-bundle",
+    "bundle",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
     metavar="FOLDER",
-    help="Where to install.  [default: .venv in the project]",
+    help="Fetch nothing: take every file from a folder that `cudaenv bundle` made.",
 )
 @click.option("--anyway", is_flag=True, help="Install even if the environment does not fit this machine.")
-def command(folder: Path, as_json: bool, name: str | None, prefix: Path | None, anyway: bool) -> None:
+def command(
+    *,
+    folder: Path,
+    as_json: bool,
+    name: str | None,
+    prefix: Path | None,
+    bundle: Path | None,
+    anyway: bool,
+) -> None:
     """Install the locked environment that fits this machine, and verify it by importing torch.
 
     The environment then holds exactly what is locked; other packages in it are removed.
@@ -29,7 +38,13 @@ def command(folder: Path, as_json: bool, name: str | None, prefix: Path | None, 
     from cudaenv.workflow.syncing import sync_project
 
     here = project(folder, {})
-    synced = sync_project(here, name=name, prefix=prefix and prefix.resolve(), anyway=anyway)
+    synced = sync_project(
+        here,
+        name=name,
+        prefix=prefix and prefix.resolve(),
+        anyway=anyway,
+        bundle=bundle and bundle.resolve(),
+    )
     if as_json:
         answer = {
             "schema": 1,

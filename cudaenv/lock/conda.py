@@ -12,7 +12,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from cudaenv.errors import ToolError
-from cudaenv.model.plan import CondaPart, Environment, file_name
+from cudaenv.model.plan import CondaPart, Environment
 
 CHANNELS: Final = "https://conda.anaconda.org"
 """Where the channels that a plan names lie, as conda's own `channel_alias` has it."""
@@ -115,20 +115,6 @@ def solve_request(environment: Environment, locked: Sequence[str]) -> dict[str, 
         "virtual": dict(part.virtual_packages),
         "locked": list(locked),
     }
-
-
-def lock_name(environment: str) -> str:
-    """The name of an environment's conda-lock.yml; `environment` is empty where there is one only.
-
-    mamba and micromamba take a lock by the end of its name, `-lock.yml`, so of several environments
-    the name stands before it: `cu126-lock.yml`.
-    """
-    return f"{environment or 'conda'}-lock.yml"
-
-
-def explicit_name(platform: str, environment: str) -> str:
-    """The name that conda-lock gives the explicit file of a platform, with an environment's among several."""
-    return file_name(f"conda-{platform}.lock", environment)
 
 
 def explicit_text(records: Iterable[CondaRecord], platform: str) -> str:

@@ -78,16 +78,10 @@ def places(evidence: CondaEvidence) -> Iterator[str]:
     channels = channel_urls(evidence.part)
     platform = str(evidence.environment.platform)
     for record in evidence.lock.records:
-        # `nvidia/label/cuda-11.8.0` in a match spec is a channel of the plan, too.
-        if record.channel not in channels and f"{record.channel}::" not in _qualified(evidence.part):
+        if record.channel not in channels:
             yield f"`{record.name}` comes from {record.channel}, which is no channel of the plan"
         if record.subdir not in {platform, "noarch"}:
             yield f"`{record.name}` is for {record.subdir}, planned is {platform}"
-
-
-def _qualified(part: CondaPart) -> set[str]:
-    found = [spec.partition("::") for spec in part.specs]
-    return {f"https://conda.anaconda.org/{channel}::" for channel, sign, _ in found if sign}
 
 
 def one_cuda(evidence: CondaEvidence) -> Iterator[str]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cudaenv.errors import SpecError
+from cudaenv.model.images import DIGEST, ImageReference
 from cudaenv.model.machine import Machine
 from cudaenv.model.plan import Plan
 from cudaenv.model.plan_json import environment_json
@@ -28,7 +29,8 @@ class LockDocument:
 
     `machines_from` tells where the machines came from; `brought_in` are packages of torch's family
     that no one asked for but other packages depend on, `bounds` what other packages require of planned
-    ones, as `NAME VERSION: REQUIREMENT`.
+    ones, as `NAME VERSION: REQUIREMENT`. `images` are digests of container images by their references;
+    those whose registry did not answer are not among them.
     """
 
     spec: Mapping[str, Any]
@@ -38,6 +40,7 @@ class LockDocument:
     assumptions: tuple[str, ...]
     brought_in: tuple[str, ...]
     bounds: tuple[str, ...]
+    images: Mapping[str, str]
     rows: Mapping[str, str]
     solver: Mapping[str, str]
     files: Mapping[str, str]
@@ -53,6 +56,7 @@ class LockDocument:
             "brought-in": list(self.brought_in),
             "bounds": list(self.bounds),
             "environments": list(self.environments),
+            "images": dict(sorted(self.images.items())),
             "matrix": dict(sorted(self.rows.items())),
             "solver": dict(self.solver),
             "files": dict(sorted(self.files.items())),
@@ -77,6 +81,7 @@ def make_document(
     machines_from: str,
     brought_in: tuple[str, ...],
     bounds: tuple[str, ...],
+    images: Mapping[str, str],
     solver: Mapping[str, str],
     files: Mapping[str, str],
 ) -> LockDocument:
@@ -90,10 +95,20 @@ def make_document(
         assumptions=plan.assumptions,
         brought_in=brought_in,
         bounds=bounds,
+        images=images,
         rows=rows,
         solver=solver,
         files={name: digest(text) for name, text in files.items()},
     )
+
+
+def _digests(data: Mapping[str, str]) -> dict[str, str]:
+    """Digests of images; ValueError for what is none."""
+    found = {str(ImageReference.parse(name)): str(value) for name, value in data.items()}
+    for value in found.values():
+        if not DIGEST.fullmatch(value):
+            raise ValueError(f"not a digest: {value!r}")
+    return found
 
 
 def digest(text: str) -> str:
@@ -118,6 +133,7 @@ def read_document(text: str) -> LockDocument:
             assumptions=tuple(data["assumptions"]),
             brought_in=tuple(str(name) for name in data["brought-in"]),
             bounds=tuple(str(text) for text in data.get("bounds", [])),
+            images=_digests(data.get("images", {})),
             rows=dict(data["matrix"]),
             solver=dict(data["solver"]),
             files={str(name): str(value) for name, value in data["files"].items()},

@@ -5,20 +5,24 @@ https://packaging.python.org/en/latest/specifications/pylock-toml/
 
 from __future__ import annotations
 
+import functools
+import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
 import tomli_w
 from packaging.pylock import Pylock, PylockValidationError
+from packaging.tags import compatible_tags, cpython_tags
 from packaging.utils import BuildTag, canonicalize_name, parse_wheel_filename
 from packaging.version import Version
 
 from cudaenv.errors import ToolError
 from cudaenv.lock.mirrors import Mirrors
 from cudaenv.model.plan import Environment
+from cudaenv.model.versions import PythonVersion
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,14 +103,16 @@ def canonical_pylock(text: str, environment: Environment, mirrors: Mirrors) -> L
         "requires-python": f"=={environment.python}.*",
         "created-by": "cudaenv",
         "packages": [
-            _package(package, indexes, mirrors)
+            _package(package, indexes, mirrors, environment.python)
             for package in sorted(document.get("packages", []), key=lambda package: str(package["name"]))
         ],
     }
     return read_pylock(tomli_w.dumps(canonical))
 
 
-def _package(package: Mapping[str, Any], indexes: Mapping[str, str], mirrors: Mirrors) -> dict[str, Any]:
+def _package(
+    package: Mapping[str, Any], indexes: Mapping[str, str], mirrors: Mirrors, python: PythonVersion
+) -> dict[str, Any]:
     """One package; markers go, since the file is for one platform and one Python."""
     index = indexes.get(package["name"])
     return {
@@ -115,30 +121,47 @@ def _package(package: Mapping[str, Any], indexes: Mapping[str, str], mirrors: Mi
         **({"index": index} if index else {}),
         "wheels": [
             {**wheel, "url": mirrors.to_canonical(wheel["url"])}
-            for wheel in _newest_builds(package.get("wheels", []))
+            for wheel in _chosen(package.get("wheels", []), python)
         ],
     }
 
 
-def _newest_builds(wheels: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Of wheels that differ in their build number only, the one that installers choose: the highest.
+def _chosen(wheels: Sequence[Mapping[str, Any]], python: PythonVersion) -> list[Mapping[str, Any]]:
+    """Of several wheels of a release the one that installers choose; all of them fit the target.
 
+    That for exactly this Python comes before that for its stable ABI, and this before one for any machine;
+    then the newest platform that fits, and the highest build number.
+    https://packaging.python.org/en/latest/specifications/platform-compatibility-tags/#use
     https://packaging.python.org/en/latest/specifications/binary-distribution-format/#file-name-convention
     """
-    newest: dict[object, tuple[BuildTag, Mapping[str, Any]]] = {}
-    for wheel in wheels:
-        _, version, build, tags = parse_wheel_filename(unquote(wheel["url"].rsplit("/", 1)[-1]))
-        if (version, tags) not in newest or newest[version, tags][0] < build:
-            newest[version, tags] = (build, wheel)
-    return [wheel for _, wheel in newest.values()]
+    order = _order(python)
+
+    def rank(wheel: Mapping[str, Any]) -> tuple[int, tuple[int, ...], BuildTag]:
+        _, _, build, tags = parse_wheel_filename(unquote(wheel["url"].rsplit("/", 1)[-1]))
+        places = [order.get((tag.interpreter, tag.abi, tag.platform == "any"), len(order)) for tag in tags]
+        newest = max(tuple(map(int, re.findall(r"_(\d+)(?=_)", tag.platform))) for tag in tags)
+        return -min(places), newest, build
+
+    return [max(wheels, key=rank)] if wheels else []
 
 
-def fetchable(text: str, mirrors: Mirrors) -> str:
-    """A pylock with the URLs that its wheels are fetched from."""
+@functools.cache
+def _order(python: PythonVersion) -> dict[tuple[str, str, bool], int]:
+    """The places of interpreter and ABI among a Python's tags, and whether a tag is for any machine."""
+    release, platforms = (python.major, python.minor), ["machine"]
+    tags = (*cpython_tags(release, platforms=platforms), *compatible_tags(release, platforms=platforms))
+    found: dict[tuple[str, str, bool], int] = {}
+    for tag in tags:
+        found.setdefault((tag.interpreter, tag.abi, tag.platform == "any"), len(found))
+    return found
+
+
+def fetchable(text: str, to_fetch: Callable[[str], str]) -> str:
+    """A pylock with the URLs that its wheels are fetched from, which `to_fetch` makes of the locked ones."""
     document = tomllib.loads(text)
     for package in document["packages"]:
         for wheel in package.get("wheels", []):
-            wheel["url"] = mirrors.to_fetch(wheel["url"])
+            wheel["url"] = to_fetch(wheel["url"])
     return tomli_w.dumps(document)
 
 

@@ -219,6 +219,15 @@ def _pins(tables: Tables, problems: Problems) -> None:
                 problems.add(where, f"channel `{channel}` is not in conda-eras")
 
 
+def _modules(tables: Tables, problems: Problems) -> None:
+    for row in tables.modules:
+        for package in row.packages:
+            if package not in tables.packages:
+                problems.add(f"modules {row.key}", f"package `{package}` has no table")
+        if len(row.packages) < 2:
+            problems.add(f"modules {row.key}", "one package is no danger to itself")
+
+
 def _branches(tables: Tables, problems: Problems) -> None:
     for row in tables.driver_branches:
         where = f"driver-branches {row.key}"
@@ -281,6 +290,16 @@ def _images(tables: Tables, problems: Problems) -> None:
                 problems.add(f"images {row.key}", f"CUDA {cuda} has no row in cuda")
 
 
+def _failures(tables: Tables, problems: Problems) -> None:
+    """What is searched for in logs is a regular expression, and does not find every line."""
+    for row in tables.build_failures:
+        try:
+            if re.search(row.log, ""):
+                problems.add(f"build-failures {row.key}", f"`{row.log}` is found in an empty line")
+        except re.error as error:
+            problems.add(f"build-failures {row.key}", f"not a regular expression: {error}")
+
+
 def _conda(tables: Tables, problems: Problems) -> None:
     toolkits = {toolkit.cuda: set(toolkit.sms) for toolkit in tables.toolkits}
     for row in tables.conda_builds:
@@ -322,6 +341,7 @@ INVARIANTS: Final[Iterable[Callable[[Tables, Problems], None]]] = (
     _builds,
     _targets,
     _pins,
+    _modules,
     _branches,
     _pythons,
     _cudnn,
@@ -329,4 +349,5 @@ INVARIANTS: Final[Iterable[Callable[[Tables, Problems], None]]] = (
     _toolkit_releases,
     _images,
     _conda,
+    _failures,
 )

@@ -13,9 +13,10 @@ from packaging.version import Version
 
 from cudaenv.errors import MatrixError, SpecError
 from cudaenv.matrix.document import BUILDS, LAST_COLUMNS, ROWS, TRUE, Document, read_document
+from cudaenv.matrix.failures import BuildFailure
 from cudaenv.matrix.gpus import GpuRow
-from cudaenv.matrix.packages import Release, SourceBuild, TorchBuild
-from cudaenv.matrix.places import CondaBuild, CondaEra, Image, Pin, System
+from cudaenv.matrix.packages import Module, Release, SourceBuild, TorchBuild
+from cudaenv.matrix.places import CondaBuild, CondaEra, Image, Pin, System, SystemLibraries
 from cudaenv.matrix.tables import (
     Architecture,
     Basis,
@@ -66,8 +67,11 @@ KINDS: Final[Mapping[str, type[Row]]] = {
         CondaBuild,
         CondaEra,
         Pin,
+        Module,
         Image,
         System,
+        SystemLibraries,
+        BuildFailure,
         TorchBuild,
     )
 }
@@ -249,8 +253,11 @@ class Tables:
     conda_builds: tuple[CondaBuild, ...]
     conda_eras: tuple[CondaEra, ...]
     pins: tuple[Pin, ...]
+    modules: tuple[Module, ...]
     images: tuple[Image, ...]
     systems: tuple[System, ...]
+    system_libraries: tuple[SystemLibraries, ...]
+    build_failures: tuple[BuildFailure, ...]
     torch: tuple[TorchBuild, ...]
     packages: Mapping[str, tuple[Release, ...]]
     builds: Mapping[str, tuple[SourceBuild, ...]]
@@ -309,8 +316,11 @@ def type_tables(documents: Mapping[str, Document], problems: Problems) -> Tables
         conda_builds=rows(CondaBuild),
         conda_eras=rows(CondaEra),
         pins=rows(Pin),
+        modules=rows(Module),
         images=rows(Image),
         systems=rows(System),
+        system_libraries=rows(SystemLibraries),
+        build_failures=rows(BuildFailure),
         torch=rows(TorchBuild),
         packages={name: typed_rows(found, Release, problems) for name, found in packages.items()},
         builds={

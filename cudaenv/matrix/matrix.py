@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -11,10 +11,11 @@ from packaging.version import Version
 
 from cudaenv.matrix.document import Document, cited
 from cudaenv.matrix.gpus import GpuTable
+from cudaenv.matrix.grouping import grouped
 from cudaenv.matrix.invariants import check
 from cudaenv.matrix.load import Tables, raise_for, read_documents, type_tables
 from cudaenv.matrix.packages import Release, SourceBuild, TorchBuild
-from cudaenv.matrix.places import Pin
+from cudaenv.matrix.places import CondaBuild, Pin
 from cudaenv.matrix.tables import (
     DEFAULT_INDEX,
     Architecture,
@@ -44,6 +45,7 @@ class Matrix:
         self._indexes = {row.index: row for row in tables.indexes}
         self._targets = {row.target: row for row in tables.targets}
         self._toolkits = {row.cuda: row for row in tables.toolkits}
+        self._pythons = {row.python: row for row in tables.pythons}
         self._components = {row.component: row for row in tables.components}
         self.memory: dict[object, Any] = {}
         """Answers about rows that recur; whoever asks chooses the keys."""
@@ -79,13 +81,39 @@ class Matrix:
         """The newest compute capability that is known."""
         return max(row.sm for row in self.tables.architectures)
 
-    def builds(self, platform: Platform) -> tuple[TorchBuild, ...]:
-        """All builds of torch for a platform, in the order of the table."""
-        return tuple(build for build in self.tables.torch if build.platform is platform)
+    def builds(self, platform: Platform, version: Version | None = None) -> Sequence[TorchBuild]:
+        """The builds of torch for a platform, of all releases or of one, in the order of the table."""
+        return self._builds.get((platform, version), ())
+
+    @cached_property
+    def _builds(self) -> Mapping[tuple[Platform, Version | None], Sequence[TorchBuild]]:
+        found: dict[tuple[Platform, Version | None], list[TorchBuild]] = {}
+        for build in self.tables.torch:
+            for version in (None, build.version):
+                found.setdefault((build.platform, version), []).append(build)
+        return found
+
+    def conda_builds(self, package: str) -> Sequence[CondaBuild]:
+        """The builds of a package in the channels of conda, in the order of the table."""
+        return self._conda_builds.get(package, ())
+
+    @cached_property
+    def _conda_builds(self) -> Mapping[str, Sequence[CondaBuild]]:
+        return grouped(self.tables.conda_builds, lambda row: row.package)
 
     def releases(self, package: str) -> tuple[Release, ...]:
         """All releases of a package beside torch, wherever they lie; empty for an unknown one."""
         return self.tables.packages.get(package, ())
+
+    def sources(self, package: str) -> Sequence[Release]:
+        """The releases of a package with a source distribution, the newest first."""
+        return self._sources.get(package, ())
+
+    @cached_property
+    def _sources(self) -> Mapping[str, Sequence[Release]]:
+        rows = (row for rows in self.tables.packages.values() for row in rows if "sdist" in row.files)
+        newest_first = sorted(rows, key=lambda row: row.version, reverse=True)
+        return grouped(newest_first, lambda row: row.package)
 
     def companions(self, package: str) -> tuple[Release, ...]:
         """The wheels of a package that are bound to a torch release and to one CUDA major at most."""
@@ -113,7 +141,7 @@ class Matrix:
 
         A package's own name means it in whichever variant; None for what is no package of the matrix.
         """
-        return self._projects.get(canonicalize_name(project))
+        return self._projects.get(project) or self._projects.get(canonicalize_name(project))
 
     @cached_property
     def _projects(self) -> Mapping[str, tuple[str, str]]:
@@ -132,6 +160,11 @@ class Matrix:
             and (not row.channels or channel in row.channels)
         )
 
+    def rivals(self, package: str) -> frozenset[str]:
+        """The packages that install the same import package as one does, and so cannot stand beside it."""
+        rows = [row for row in self.tables.modules if package in row.packages]
+        return frozenset(name for row in rows for name in row.packages if name != package)
+
     def component(self, name: str) -> Component:
         """The row of a component of CUDA; KeyError for an unknown one, and for `runtime`, which has none."""
         return self._components[name]
@@ -146,7 +179,7 @@ class Matrix:
 
     def is_supported(self, python: PythonVersion) -> bool:
         """Whether a Python line still got security fixes when its row was read."""
-        row = next((row for row in self.tables.pythons if row.python == python), None)
+        row = self._pythons.get(python)
         return row is None or row.ends >= self.source(row).read[: len("2026-11")]
 
     def driver_branch(self, branch: int) -> DriverBranch | None:
@@ -157,13 +190,14 @@ class Matrix:
         """What the toolkit of a release line compiles for and with, if it is known."""
         return self._toolkits.get(cuda)
 
-    def toolkit_releases(self, cuda: CudaVersion) -> tuple[ToolkitRelease, ...]:
+    def toolkit_releases(self, cuda: CudaVersion) -> Sequence[ToolkitRelease]:
         """The releases of the `cuda-toolkit` metapackage of a line, oldest first."""
-        return tuple(
-            sorted(
-                (row for row in self.tables.toolkit_releases if row.cuda == cuda), key=lambda row: row.version
-            )
-        )
+        return self._toolkit_releases.get(cuda, ())
+
+    @cached_property
+    def _toolkit_releases(self) -> Mapping[CudaVersion, Sequence[ToolkitRelease]]:
+        ordered = sorted(self.tables.toolkit_releases, key=lambda row: row.version)
+        return grouped(ordered, lambda row: row.cuda)
 
     @cached_property
     def family(self) -> frozenset[str]:

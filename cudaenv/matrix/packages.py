@@ -132,8 +132,9 @@ class SourceBuild(Row):
     """What building a package from source needs, or where it fails (the `builds` of a file of packages/).
 
     It holds for releases in `versions`, beside a torch in `torch`, a toolkit in `cuda` and a Python in
-    `python` (all, if empty). `broken`: nothing can be built where it holds. `requires`: what must be
-    installed before (no build isolation); `env`: variables to set, with `{sms}`, `{archs}`, `{jobs}` and
+    `python` (all, if empty). `broken`: nothing can be built where it holds. `late`: it is about wheels, which
+    compile their code when they are first imported. `requires`: what must be installed before (no build
+    isolation); `env`: variables to set, with `{sms}`, `{archs}`, `{jobs}` and
     `{cuda_home}` in their values; `git`: what pip installs where PyPI has no source distribution, with
     `{version}` where releases are tags; `minutes`: how long it was measured to take on two cores for one SM
     architecture; `oldest`: the oldest compute capability that its code is for; `breaks`: what fails;
@@ -149,8 +150,9 @@ class SourceBuild(Row):
     cuda: SpecifierSet = ANY
     python: SpecifierSet = ANY
     broken: bool = False
+    late: bool = False
     components: tuple[str, ...] = ()
-    requires: tuple[str, ...] = ()
+    requires: tuple[Requirement, ...] = ()
     env: tuple[tuple[str, str], ...] = ()
     git: str = ""
     minutes: str = ""
@@ -162,3 +164,14 @@ class SourceBuild(Row):
     def table(self) -> str:
         """The file it stands in."""
         return f"packages/{self.package}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Module(Row):
+    """An import package that several packages install, so that one alone can be there (modules.yaml)."""
+
+    TABLE: ClassVar[str] = "modules"
+    KEY: ClassVar[tuple[str, ...]] = ("module",)
+
+    module: str
+    packages: tuple[str, ...]

@@ -84,6 +84,17 @@ class Pin(Row):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SystemLibraries(Row):
+    """Packages of Debian and Ubuntu with libraries that a package's wheels load (system-libraries.yaml)."""
+
+    TABLE: ClassVar[str] = "system-libraries"
+    KEY: ClassVar[tuple[str, ...]] = ("package",)
+
+    package: str
+    apt: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Image(Row):
     """Tags of a container image (images.yaml): the newest point release of a line, on one operating system.
 

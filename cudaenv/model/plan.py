@@ -77,6 +77,19 @@ class How(StrEnum):
     BUILD = "build"
 
 
+class Shape(StrEnum):
+    """What the container image of an environment is for.
+
+    `run`: locked wheels and nothing to compile with. `develop`: a toolkit and a compiler to work with.
+    `build`: one stage compiles, and the image has what it made. `conda`: locked conda packages.
+    """
+
+    RUN = "run"
+    DEVELOP = "develop"
+    BUILD = "build"
+    CONDA = "conda"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedPackage:
     """A package whose version and origin the plan fixes.
@@ -162,10 +175,14 @@ class PlannedToolkit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Phase:
-    """A step of installing: packages that one call installs. What builds needs the packages before it."""
+    """A step of installing: packages that one call installs. What builds needs the packages before it.
+
+    `components` are the parts of a toolkit that building needs; none where nothing is compiled with nvcc.
+    """
 
     install: tuple[str, ...]
     builds: bool = False
+    components: tuple[str, ...] = ()
     requires: tuple[str, ...] = ()
     env: tuple[tuple[str, str], ...] = ()
     minutes: int | None = None
@@ -205,7 +222,9 @@ class Environment:
     """One environment of a plan. `rest` are the requirements that the index resolves freely.
 
     `label` names what CUDA is chosen by: a build of torch, or the CUDA itself where nothing needs torch.
-    `build_image` and `base_image` are what it is built in and what it runs in as a container.
+    `build_image` and `base_image` are what it is built in and what it runs in as a container, `shape` what
+    that container is for; None where there is none. `libraries` are what wheels load there and do not
+    bring, as packages of Debian and Ubuntu.
     """
 
     name: str
@@ -228,6 +247,8 @@ class Environment:
     macos: str
     base_image: str
     build_image: str = ""
+    shape: Shape | None = None
+    libraries: tuple[str, ...] = ()
     toolkit: PlannedToolkit | None = None
     phases: tuple[Phase, ...] = ()
     env: tuple[tuple[str, str], ...] = ()

@@ -102,6 +102,7 @@ def _phase(phase: Phase) -> dict[str, Any]:
     return {
         "install": list(phase.install),
         "builds": phase.builds,
+        "components": list(phase.components),
         "requires": list(phase.requires),
         "env": dict(phase.env),
         "minutes": phase.minutes,

@@ -7,9 +7,16 @@ import hashlib
 PREFIX = "# cudaenv checksum: "
 
 
-def stamped(text: str) -> str:
-    """The text, which uses `#` comments, with its checksum as the last line."""
-    return f"{text}{PREFIX}{_checksum(text)}\n"
+JSON_COMMENT = "// "
+
+
+def stamped(text: str, lead: str = "") -> str:
+    """The text, which uses `#` comments, with its checksum as the last line.
+
+    `lead` begins that line where comments are written otherwise.
+    """
+    body = text + lead
+    return f"{body}{PREFIX}{_checksum(body)}\n"
 
 
 def is_untouched(text: str) -> bool:

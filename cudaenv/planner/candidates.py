@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from packaging.version import Version
 
@@ -21,7 +22,7 @@ from cudaenv.planner.stacks import Stack, stacks
 from cudaenv.planner.toolkits import Toolkit, toolkits
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Candidate:
     """A stack with the packages that go with it, a toolkit where one is needed, and the possible Pythons.
 
@@ -46,10 +47,15 @@ class Candidate:
         """The packages that nothing was found for."""
         return self.placement.missing
 
-    @property
+    @cached_property
     def built(self) -> tuple[Pick, ...]:
         """The packages that are built from source."""
         return tuple(pick for pick in self.picks if pick.package.how is How.BUILD)
+
+    @property
+    def compiles_late(self) -> bool:
+        """Whether some package is a wheel that compiles its code when it is first imported."""
+        return any(pick.builds and pick.package.how is How.WHEEL for pick in self.picks)
 
     @property
     def releases(self) -> dict[str, Version]:
@@ -65,14 +71,14 @@ class Candidate:
             for pick in self.picks
         )
 
-    @property
+    @cached_property
     def provider(self) -> Provider:
         """Who supplies CUDA; the system where it supplies the toolkit beside the runtime of wheels."""
         if self.stack.provider is Provider.PIP and self.toolkit is not None:
             return self.toolkit.provider
         return self.stack.provider
 
-    @property
+    @cached_property
     def tier(self) -> tuple[bool, bool]:
         """What comes before all else: nothing to build, on a Python that lives; then wheels before conda."""
         is_stale = self.is_outdated and bool(self.picks)
@@ -80,18 +86,17 @@ class Candidate:
 
 
 def candidates(
-    problem: Problem, platform: Platform, is_of_use: Callable[[Candidate], bool]
+    problem: Problem, platform: Platform, runs_on: Callable[[Stack], Collection[int]]
 ) -> Iterator[Candidate]:
     """All candidates for a platform, with nothing rejected yet.
 
     Packages and a toolkit are looked for where a stack is of use by itself: where the user's words exclude
-    it, or it runs on none of the machines, that says enough.
+    it, or it `runs_on` none of the machines, that says enough.
     """
     for stack in stacks(problem, platform):
         pythons = admitting_pythons(stack, problem.requests.get(TORCH, []))
-        alone = Candidate(stack=stack, pythons=stack.pythons)
-        if not pythons or _is_excluded(stack, problem) or not is_of_use(alone):
-            yield alone
+        if not pythons or _is_excluded(stack, problem) or not runs_on(stack):
+            yield Candidate(stack=stack, pythons=stack.pythons)
             continue
         ready = place(problem, stack, pythons)
         yield from _with_toolkits(problem, stack, ready)
@@ -108,16 +113,16 @@ def _is_excluded(stack: Stack, problem: Problem) -> bool:
 
 def _with_toolkits(problem: Problem, stack: Stack, placement: Placement) -> Iterator[Candidate]:
     """A candidate for each toolkit that will do, or one without where none is needed."""
-    built = [pick for pick in placement.picks if pick.package.how is How.BUILD]
+    compiled = [pick for pick in placement.picks if pick.builds]
     pythons = placement.pythons
-    outdated = not any(problem.matrix.is_supported(python) for python in pythons)
+    outdated = not any(problem.matrix.is_supported(python) for python in reversed(pythons))
     wanted = stack.cuda is not None and (
-        built or _compiles(problem) or problem.spec.provider is Provider.SYSTEM
+        compiled or _compiles(problem) or problem.spec.provider is Provider.SYSTEM
     )
     if not wanted:
         yield Candidate(stack=stack, placement=placement, pythons=pythons, is_outdated=outdated)
         return
-    found: list[Toolkit | None] = [*toolkits(stack, components(built), problem)]
+    found: list[Toolkit | None] = [*toolkits(stack, components(compiled), problem)]
     for toolkit in found or [None]:
         yield Candidate(
             stack=stack,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from cudaenv.matrix.matrix import Matrix
 from cudaenv.model.machine import Machine, Platform
@@ -37,10 +37,18 @@ def conda_part(
     on_top = has_pip or any(package.how is not How.CONDA for package in packages)
     return CondaPart(
         era=stack.era.era,
-        channels=stack.era.channels,
+        # A channel that a match spec names comes first: all that it has is to be taken from it alone.
+        channels=tuple(dict.fromkeys((*_named_channels(specs), *stack.era.channels))),
         specs=(*specs, *(("pip",) if on_top else ())),
         virtual_packages=tuple(_virtual_packages(stack, machines, problem)),
     )
+
+
+def _named_channels(specs: Iterable[str]) -> Iterator[str]:
+    for spec in specs:
+        channel, sign, _ = spec.partition("::")
+        if sign:
+            yield channel
 
 
 def _specs(
@@ -103,6 +111,10 @@ def _virtual_packages(
     if stack.cuda is not None:
         own = [_own(machine, problem) or stack.cuda for machine in machines]
         yield "__cuda", str(min(own, default=stack.cuda))
+        capabilities = [gpu.capability for machine in machines for gpu in machine.gpus or ()]
+        if capabilities and all(machine.gpus for machine in machines):
+            # https://conda.org/learn/ceps/cep-0046/: the lowest one; packages that ask for it need it here.
+            yield "__cuda_arch", str(min(capabilities))
 
 
 def _own(machine: Machine, problem: Problem) -> CudaVersion | None:

@@ -22,15 +22,13 @@ def conda_picks(name: str, requests: list[PackageRequest], stack: Stack, problem
     channels = stack.era.channels if stack.era else ()
     rows = [
         row
-        for row in problem.matrix.tables.conda_builds
-        if row.package == name and row.channel in channels and (stack.cuda is None) == (row.variant == "cpu")
+        for row in problem.matrix.conda_builds(name)
+        if row.channel in channels and (stack.cuda is None) == (row.variant == "cpu")
     ]
-    for row in sorted(rows, key=lambda row: row.version, reverse=True):
-        if (
-            row.platform is stack.platform
-            and row.variant == stack.variant
-            and (stack.name != TORCH or not row.torch or allows_torch(row.torch, stack.version, problem))
-            and all(admits(item, row.version, "") for item in requests)
+    fitting = [row for row in rows if row.platform is stack.platform and row.variant == stack.variant]
+    for row in sorted(fitting, key=lambda row: row.version, reverse=True):
+        if (stack.name != TORCH or not row.torch or allows_torch(row.torch, stack.version, problem)) and all(
+            admits(item, row.version, "") for item in requests
         ):
             yield _conda_pick(name, row.version, row, stack, row.pythons or stack.pythons)
     if rows:

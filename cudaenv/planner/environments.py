@@ -6,28 +6,35 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
 from cudaenv.matrix.packages import Release
 from cudaenv.matrix.places import Pin
 from cudaenv.matrix.tables import DIRECT, CudaLine, Row
 from cudaenv.model.machine import Machine, Platform
-from cudaenv.model.plan import DriverNeed, Environment, How, Phase, PlannedPackage, PlannedToolkit
+from cudaenv.model.plan import DriverNeed, Environment, How, Phase, PlannedPackage, PlannedToolkit, Shape
 from cudaenv.model.spec import Provider
-from cudaenv.planner.building import components, phase
+from cudaenv.planner.building import components, in_order, phase
 from cudaenv.planner.compatibility import Code, Reach, reach
 from cudaenv.planner.conda_part import conda_part
+from cudaenv.planner.images import Images, images
 from cudaenv.planner.layers import layers
 from cudaenv.planner.offers import applies
 from cudaenv.planner.picks import Pick
 from cudaenv.planner.problem import TORCH, Problem
 from cudaenv.planner.search import Choice, units
 from cudaenv.planner.stacks import Stack
-from cudaenv.planner.toolkits import planned_toolkit, tag
+from cudaenv.planner.toolkits import planned_toolkit
 
 
 def environments(choices: Sequence[Choice], problem: Problem) -> tuple[Environment, ...]:
     """One environment for each choice, the first platform first, then by name."""
     names = _names([choice.candidate.stack for choice in choices])
-    made = [_environment(choice, name, problem) for choice, name in zip(choices, names, strict=True)]
+    made = [
+        _with_libraries(_environment(choice, name, problem), problem)
+        for choice, name in zip(choices, names, strict=True)
+    ]
     return tuple(sorted(made, key=lambda item: (item.platform != made[0].platform, item.platform, item.name)))
 
 
@@ -58,9 +65,7 @@ def _environment(choice: Choice, name: str, problem: Problem) -> Environment:
     toolkit = _toolkit(choice, machines, problem)
     rest = _rest(choice, problem)
     glibcs = [machine.glibc.value for machine in machines if machine.glibc]
-    is_conda = stack.provider is Provider.CONDA
-    slim = f"python:{choice.python}-slim" if stack.platform.is_linux and not is_conda else ""
-    image = candidate.toolkit.image if candidate.toolkit else None
+    container = _container(choice, problem)
     return Environment(
         name=name,
         platform=stack.platform,
@@ -80,8 +85,9 @@ def _environment(choice: Choice, name: str, problem: Problem) -> Environment:
         glibc=stack.glibc,
         glibc_target=(min(glibcs) if glibcs else stack.glibc) if stack.platform.is_linux else None,
         macos=stack.macos,
-        base_image=tag(image) if image and _runs_in_devel(choice, problem) else slim,
-        build_image=_build_image(choice, slim),
+        base_image=container.run,
+        build_image=container.build,
+        shape=_shape(choice, container, problem),
         toolkit=toolkit,
         phases=tuple(_phases(choice, packages, toolkit)),
         env=tuple(_variables(toolkit, candidate.stack)),
@@ -90,14 +96,34 @@ def _environment(choice: Choice, name: str, problem: Problem) -> Environment:
     )
 
 
-def _build_image(choice: Choice, slim: str) -> str:
-    """The image to compile in: the toolkit's, or any where wheels bring one; none where there is no image."""
-    toolkit = choice.candidate.toolkit
-    if toolkit is None or not choice.candidate.stack.platform.is_linux:
-        return ""
-    if toolkit.provider is Provider.SYSTEM:
-        return tag(toolkit.image) if toolkit.image else ""
-    return slim
+def _with_libraries(environment: Environment, problem: Problem) -> Environment:
+    """An environment with what its wheels need of a system, as far as it is known which those are."""
+    asked = {canonicalize_name(Requirement(text).name) for text in environment.asked}
+    rows = [row for row in problem.matrix.tables.system_libraries if row.package in asked]
+    if environment.shape is None or not rows:
+        return environment
+    return replace(
+        environment,
+        libraries=tuple(dict.fromkeys(name for row in rows for name in row.apt)),
+        rows=(*environment.rows, *((f"{row.table} {row.key}", row.digest) for row in rows)),
+    )
+
+
+def _container(choice: Choice, problem: Problem) -> Images:
+    candidate = choice.candidate
+    stays = _runs_in_devel(choice, problem)
+    return images(candidate.stack, candidate.toolkit, choice.python, problem, stays=stays)
+
+
+def _shape(choice: Choice, container: Images, problem: Problem) -> Shape | None:
+    """What the image of an environment is for; None where no container is made of it."""
+    if choice.candidate.stack.provider is Provider.CONDA:
+        return None if choice.candidate.built or not container.run else Shape.CONDA
+    if choice.candidate.toolkit is None:
+        return Shape.RUN if container.run else None
+    if not container.build:
+        return None
+    return Shape.DEVELOP if problem.target.compiles and container.build == container.run else Shape.BUILD
 
 
 def _packages(choice: Choice, problem: Problem) -> tuple[PlannedPackage, ...]:
@@ -147,7 +173,7 @@ def _toolkit(choice: Choice, machines: Sequence[Machine], problem: Problem) -> P
         candidate.stack,
         machines,
         problem,
-        parts=components(candidate.built),
+        parts=components(candidate.picks),
         python=choice.python,
     )
 
@@ -158,7 +184,8 @@ def _runs_in_devel(choice: Choice, problem: Problem) -> bool:
     https://docs.nvidia.com/datacenter/cloud-native/container-toolkit/latest/docker-specialized.html
     """
     toolkit = choice.candidate.toolkit
-    if toolkit is None or toolkit.image is None or not problem.target.compiles:
+    compiles = problem.target.compiles or choice.candidate.compiles_late
+    if toolkit is None or toolkit.image is None or not compiles:
         return False
     need = toolkit.image.require_cuda
     if need is None or not problem.matrix.has_line(need):
@@ -175,7 +202,7 @@ def _phases(
     ready = tuple(package.name for package in packages if package.how is not How.BUILD)
     yield Phase(install=ready)
     there = frozenset(ready)
-    for pick in choice.candidate.built:
+    for pick in in_order(choice.candidate.built):
         yield phase(pick, toolkit.sms if toolkit else (), toolkit.home if toolkit else "", there)
         there |= {pick.package.name}
 
@@ -257,6 +284,7 @@ def _rows(choice: Choice, problem: Problem) -> list[Row]:
     rows += [row for pick in candidate.picks for row in pick.builds]
     rows += [stack.era] if stack.era else []
     rows += candidate.toolkit.rows if candidate.toolkit else ()
+    rows += _container(choice, problem).rows
     if stack.cuda is not None:
         rows.append(matrix.line(stack.cuda))
     indexes = {stack.index, *(pick.package.index for pick in candidate.picks)}

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import groupby
+from itertools import groupby, islice
 
 from cudaenv.matrix.packages import Release
 from cudaenv.matrix.tables import DEFAULT_INDEX
-from cudaenv.model.plan import Alternative, Decision, Level, Reason
+from cudaenv.model.plan import Alternative, Decision, How, Level, Reason
 from cudaenv.model.spec import Provider
 from cudaenv.planner.candidates import Candidate
 from cudaenv.planner.compatibility import Code, sass_for
@@ -92,7 +92,7 @@ def _several(choices: Sequence[Choice]) -> Decision:
     for choice in choices:
         for other in choices:
             if other is not choice and other.assessment.platform is choice.assessment.platform:
-                reasons += choice.assessment.rejections(choice.candidate, other.kinds)[:1]
+                reasons += islice(choice.assessment.rejections(choice.candidate, other.kinds), 1)
     return Decision(
         question="How many environments?",
         answer=str(len(choices)),
@@ -171,13 +171,13 @@ def _better(choice: Choice) -> Iterator[Alternative]:
     assessment = choice.assessment
     rank = assessment.rank(choice.candidate, choice.kinds)
     ahead = [
-        (other_rank, candidate, reasons[0])
+        (other_rank, candidate, reason)
         for candidate in assessment.candidates
         if candidate.tier <= choice.candidate.tier
         for other_rank in [assessment.rank(candidate, choice.kinds)]
         if other_rank < rank
-        for reasons in [assessment.rejections(candidate, choice.kinds)]
-        if reasons and reasons[0].rule not in QUIET_RULES
+        for reason in islice(assessment.rejections(candidate, choice.kinds), 1)
+        if reason.rule not in QUIET_RULES
     ]
     ahead.sort(key=lambda item: item[0])
     yield from _by_building(choice)
@@ -241,7 +241,7 @@ def _package(choice: Choice, pick: Pick, problem: Problem) -> Decision:
     package, stack = pick.package, choice.candidate.stack
     reasons = list(_build_reasons(pick, choice, problem)) if pick.builds else []
     bound = pick.row.torch if isinstance(pick.row, Release) else None
-    if not pick.builds:
+    if package.how is not How.BUILD:
         text = f"it requires torch `{bound}`" if bound else "it goes with what is planned"
         if package.channel:
             text = f"the channel {package.channel} has it for this torch"
@@ -267,6 +267,11 @@ def _package(choice: Choice, pick: Pick, problem: Problem) -> Decision:
 
 def _build_reasons(pick: Pick, choice: Choice, problem: Problem) -> Iterator[Reason]:
     stack = choice.candidate.stack
+    if pick.package.how is How.WHEEL:
+        for row in pick.builds:
+            text = f"its wheel compiles its code when it is first imported: {row.breaks}"
+            yield Reason("late-build", text, problem.matrix.cite(row))
+        return
     yield Reason(
         "source-build",
         f"no prebuilt wheel of {pick.name} goes with {stack.title}, so it is built from source, without "
@@ -276,7 +281,7 @@ def _build_reasons(pick: Pick, choice: Choice, problem: Problem) -> Iterator[Rea
     for row in pick.builds:
         if row.breaks:
             remedy = f"; {row.remedy}" if row.remedy else ""
-            needs = f" (installed before: {', '.join(row.requires)})" if row.requires else ""
+            needs = f" (installed before: {', '.join(map(str, row.requires))})" if row.requires else ""
             yield Reason("source-build", f"{row.breaks}{remedy}{needs}", problem.matrix.cite(row))
 
 

@@ -161,6 +161,12 @@ def glibc(candidate: Candidate, machine: Machine, problem: Problem) -> Iterator[
             )
 
 
+STACK_RULES: tuple[MachineRule, ...] = (cpu_by_request, driver, machine_code, cudnn, glibc)
+"""The rules that are about a candidate's stack; those that exclude most come first."""
+
+BESIDE_RULES: tuple[MachineRule, ...] = (companion_code, compiles_for, glibc)
+"""The rules that are about what stands beside a stack."""
+
 MACHINE_RULES: tuple[MachineRule, ...] = (
     cpu_by_request,
     machine_code,
@@ -170,3 +176,4 @@ MACHINE_RULES: tuple[MachineRule, ...] = (
     driver,
     glibc,
 )
+"""All rules, in the order in which a candidate is told what stands against it."""

@@ -17,8 +17,9 @@ from cudaenv.model.versions import PythonVersion
 class Pick:
     """A release of a package where it lies, and the row that says so.
 
-    `is_free`: it is bound to no CUDA and brings none, so that it goes with any. `builds` are the rows on
-    building it, where it is built from source. `needs` are requirements that its metadata leave to people.
+    `builds` are the rows on building it, where it is built from source or its wheel compiles its code when it
+    is first imported. `needs` are requirements that its
+    metadata leave to people.
     """
 
     name: str
@@ -27,5 +28,4 @@ class Pick:
     pythons: tuple[PythonVersion, ...]
     row: Row
     needs: tuple[Requirement, ...] = ()
-    is_free: bool = False
     builds: tuple[SourceBuild, ...] = ()

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from cudaenv.matrix.matrix import Matrix
+from cudaenv.matrix.packages import Module
 from cudaenv.model.machine import Machine
 from cudaenv.model.spec import PackageRequest, Provider, Spec, Target
 from cudaenv.planner.compatibility import DriverFacts
@@ -51,6 +52,17 @@ class Problem:
         return (*((name,) for name in asked if name not in taken), *of_target)
 
     @cached_property
+    def clashes(self) -> tuple[Module, ...]:
+        """The import packages that more than one of the packages asked for installs."""
+        named = [(name,) for name in self.requests]
+        of_target = [group for group in self.target.packages if not self.requests.keys() & set(group)]
+        return tuple(
+            row
+            for row in self.matrix.tables.modules
+            if sum(set(group) <= set(row.packages) for group in (*named, *of_target)) > 1
+        )
+
+    @cached_property
     def needs_torch(self) -> bool:
         """Whether torch is in the environment.
 
@@ -72,7 +84,7 @@ class Problem:
         package = self._package(name)
         rows, builds = self.matrix.releases(package), self.matrix.source_builds(package)
         return any(row.released_with or row.torch for row in rows) or any(
-            TORCH in build.requires or build.torch for build in builds
+            build.torch or any(need.name == TORCH for need in build.requires) for build in builds
         )
 
     def _package(self, name: str) -> str:

@@ -128,7 +128,9 @@ def _reasons(problem: Problem) -> Iterator[Reason]:
 
 def _nearest(assessment: Assessment, kind: MachineKind) -> list[tuple[Candidate, tuple[Reason, ...]]]:
     """The candidates with the fewest reasons against them on a machine, the best first."""
-    rated = [(candidate, assessment.rejections(candidate, [kind])) for candidate in assessment.candidates]
+    rated = [
+        (candidate, tuple(assessment.rejections(candidate, [kind]))) for candidate in assessment.candidates
+    ]
     # What the user's own words exclude tells less than what stands against the rest.
     allowed = [item for item in rated if not {reason.rule for reason in item[1]} & REPEATING_RULES]
     rated = allowed or rated

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from packaging.requirements import Requirement
 from packaging.version import Version
@@ -13,7 +13,7 @@ from cudaenv.model.plan import Reason
 from cudaenv.model.spec import PackageRequest, Provider
 from cudaenv.model.versions import CudaBinding, CudaVersion, PythonVersion
 from cudaenv.planner.candidates import Candidate
-from cudaenv.planner.machine_rules import MACHINE_RULES, listing
+from cudaenv.planner.machine_rules import MACHINE_RULES, MachineRule, listing
 from cudaenv.planner.offers import admits, admitting_pythons, applies
 from cudaenv.planner.problem import TORCH, Problem
 
@@ -35,13 +35,24 @@ def package_pin(candidate: Candidate, problem: Problem) -> Iterator[Reason]:
             yield Reason(rule, f"{said} excludes {stack.title}", request.origin)
 
 
+def modules(_: Candidate, problem: Problem) -> Iterator[Reason]:
+    """No two packages that install the same import package: one hides parts of the other."""
+    for row in problem.clashes:
+        names = f"{', '.join(row.packages[:-1])} and {row.packages[-1]}"
+        text = f"{names} install one import package, `{row.module}`, so that one of them alone can be there"
+        yield Reason("modules", text, problem.matrix.cite(row))
+
+
 def companions(candidate: Candidate, problem: Problem) -> Iterator[Reason]:
     """Every package asked for has a release for this torch, of its CUDA major, on this platform.
 
     Machine code of a package is linked to one libcudart, whatever its metadata allow.
     """
     stack = candidate.stack
+    clashing = {name for row in problem.clashes for name in row.packages}
     for name in candidate.missing:
+        if name in clashing:
+            continue
         asked = ", ".join(f"`{item.requirement}`" for item in problem.requests.get(name, [])) or name
         cuda = f"of CUDA {stack.cuda.major} " if stack.cuda else ""
         package = problem.matrix.package_of(name)
@@ -211,6 +222,7 @@ SPEC_RULES: tuple[SpecRule, ...] = (
     provider,
     package_pin,
     cuda_request,
+    modules,
     companions,
     broken,
     nvidia_pins,
@@ -219,16 +231,13 @@ SPEC_RULES: tuple[SpecRule, ...] = (
 )
 
 
-def spec_rejections(candidate: Candidate, problem: Problem) -> tuple[Reason, ...]:
+def spec_rejections(candidate: Candidate, problem: Problem) -> Iterator[Reason]:
     """All that stands against a candidate whatever the machine."""
-    return tuple(reason for rule in SPEC_RULES for reason in rule(candidate, problem))
+    return (reason for rule in SPEC_RULES for reason in rule(candidate, problem))
 
 
-def machine_rejections(candidate: Candidate, machine: Machine, problem: Problem) -> tuple[Reason, ...]:
-    """All that stands against a candidate on a machine."""
-    return tuple(reason for rule in MACHINE_RULES for reason in rule(candidate, machine, problem))
-
-
-def runs_on(candidate: Candidate, machine: Machine, problem: Problem) -> bool:
-    """Whether nothing stands against a candidate on a machine."""
-    return not any(True for rule in MACHINE_RULES for _ in rule(candidate, machine, problem))
+def machine_rejections(
+    candidate: Candidate, machine: Machine, problem: Problem, rules: Sequence[MachineRule] = MACHINE_RULES
+) -> Iterator[Reason]:
+    """All that stands against a candidate on a machine, by some of the rules."""
+    return (reason for rule in rules for reason in rule(candidate, machine, problem))

@@ -13,9 +13,11 @@ from cudaenv.model.spec import Spec
 from cudaenv.model.versions import PythonVersion
 from cudaenv.planner import ranking
 from cudaenv.planner.candidates import Candidate, candidates
+from cudaenv.planner.machine_rules import BESIDE_RULES, STACK_RULES, MachineRule
 from cudaenv.planner.problem import Problem
 from cudaenv.planner.ranking import Rank
-from cudaenv.planner.rules import allowed_pythons, machine_rejections, runs_on, spec_rejections
+from cudaenv.planner.rules import allowed_pythons, machine_rejections, spec_rejections
+from cudaenv.planner.stacks import Stack
 
 UNKNOWN_MACHINE = "any machine"
 """The name of the machine that is planned for where the user states none."""
@@ -100,10 +102,7 @@ class Assessment:
     @cached_property
     def candidates(self) -> tuple[Candidate, ...]:
         """Every candidate, the ones that the spec excludes among them."""
-        return tuple(candidates(self.problem, self.platform, self._runs_somewhere))
-
-    def _runs_somewhere(self, candidate: Candidate) -> bool:
-        return any(runs_on(candidate, kind.machine, self.problem) for kind in self.kinds)
+        return tuple(candidates(self.problem, self.platform, self._runs_on))
 
     @cached_property
     def possible(self) -> tuple[Covering, ...]:
@@ -111,13 +110,39 @@ class Assessment:
         return tuple(
             (candidate, self._covered(candidate))
             for candidate in self.candidates
-            if not spec_rejections(candidate, self.problem)
+            if not any(True for _ in spec_rejections(candidate, self.problem))
         )
 
     def _covered(self, candidate: Candidate) -> frozenset[int]:
+        """The kinds that a candidate runs on, among those that its stack does."""
+        places = self._runs_on(candidate.stack)
+        if not (candidate.picks or candidate.toolkit):
+            return places
         return frozenset(
-            index for index, kind in enumerate(self.kinds) if runs_on(candidate, kind.machine, self.problem)
+            place
+            for place in places
+            for against in [self._against(candidate, place, BESIDE_RULES)]
+            if not any(True for _ in against)
         )
+
+    def _runs_on(self, stack: Stack) -> frozenset[int]:
+        """The kinds that a stack by itself runs on."""
+        if stack not in self._stacks:
+            alone = Candidate(stack=stack)
+            self._stacks[stack] = frozenset(
+                place
+                for place in range(len(self.kinds))
+                for against in [self._against(alone, place, STACK_RULES)]
+                if not any(True for _ in against)
+            )
+        return self._stacks[stack]
+
+    @cached_property
+    def _stacks(self) -> dict[Stack, frozenset[int]]:
+        return {}
+
+    def _against(self, candidate: Candidate, place: int, rules: Sequence[MachineRule]) -> Iterator[Reason]:
+        return machine_rejections(candidate, self.kinds[place].machine, self.problem, rules)
 
     @cached_property
     def tiers(self) -> dict[int, tuple[bool, bool]]:
@@ -146,10 +171,10 @@ class Assessment:
         """Whether every kind of machine can be covered."""
         return len(self.tiers) == len(self.kinds)
 
-    def rejections(self, candidate: Candidate, kinds: Sequence[MachineKind]) -> tuple[Reason, ...]:
+    def rejections(self, candidate: Candidate, kinds: Sequence[MachineKind]) -> Iterator[Reason]:
         """All that stands against a candidate, for the spec and some kinds of machines."""
         on_machines = (machine_rejections(candidate, kind.machine, self.problem) for kind in kinds)
-        return (*spec_rejections(candidate, self.problem), *chain.from_iterable(on_machines))
+        return chain(spec_rejections(candidate, self.problem), chain.from_iterable(on_machines))
 
     def level(self, candidate: Candidate, kinds: Sequence[MachineKind]) -> Level:
         """How the drivers run a candidate: see `ranking.level`."""

@@ -179,9 +179,8 @@ def _newer_than_matrix(
         if version > newest
     }
     for version in sorted(named):
-        for build in matrix.builds(platform):
-            if build.version == newest:
-                yield replace(build, version=version, note=UNVERIFIED_NOTE)
+        for build in matrix.builds(platform, newest):
+            yield replace(build, version=version, note=UNVERIFIED_NOTE)
 
 
 def era_of(build: CondaBuild, matrix: Matrix) -> CondaEra | None:
@@ -215,10 +214,10 @@ def _conda_builds(problem: Problem, platform: Platform) -> tuple[Stack, ...]:
 
 
 def _read_conda_builds(matrix: Matrix, platform: Platform) -> Iterator[Stack]:
-    for build in matrix.tables.conda_builds:
-        cuda = _line(build.variant)
-        if build.package != "pytorch" or build.platform is not platform:
+    for build in matrix.conda_builds("pytorch"):
+        if build.platform is not platform:
             continue
+        cuda = _line(build.variant)
         era = era_of(build, matrix)
         pythons = build.pythons or _pythons_of(build.version, matrix)
         if cuda is None or era is None or not build.sms or not pythons:
@@ -253,7 +252,7 @@ def _pythons(builds: Iterable[TorchBuild]) -> tuple[PythonVersion, ...]:
 
 def _pythons_of(version: Version, matrix: Matrix) -> tuple[PythonVersion, ...]:
     """Where the Pythons of a conda build are not known, those of torch's wheels of the release."""
-    return _pythons(build for build in matrix.tables.torch if build.version == version)
+    return _pythons(build for platform in Platform for build in matrix.builds(platform, version))
 
 
 def _bare_lines(problem: Problem, platform: Platform) -> Iterator[Stack]:

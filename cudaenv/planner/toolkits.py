@@ -20,6 +20,7 @@ PIP_HOME = "$VIRTUAL_ENV/lib/python{python}/site-packages/{prefix}"
 """Where the merged wheels of CUDA 13 have their root: `bin`, `include`, `lib` and `nvvm`."""
 
 NVCC_WHEEL = "nvidia-cuda-nvcc"
+CONDA_NVCC = "cuda-nvcc"
 NVIDIA_IMAGE = "nvidia/cuda"
 DEVEL = "devel"
 LABEL_RELEASE = "{release}"
@@ -78,18 +79,12 @@ def _pip_has(stack: Stack, parts: frozenset[str], problem: Problem) -> bool:
 
 def _conda(stack: Stack, problem: Problem) -> Toolkit | None:
     """The compiler of a channel for a stack's line, from conda-forge or a label of NVIDIA's."""
-    matrix = problem.matrix
-    for row in matrix.tables.conda_builds:
-        if (
-            row.package == "cuda-nvcc"
-            and row.platform is stack.platform
-            and row.variant == stack.variant
-            and stack.era is not None
-            and row.channel == stack.era.channels[0]
-            and stack.era.toolkit
-        ):
-            cuda = CudaVersion.from_variant(row.variant)
-            return Toolkit(provider=Provider.CONDA, cuda=cuda, rows=(row, stack.era))
+    matrix, era = problem.matrix, stack.era
+    if era is not None and era.toolkit:
+        for row in matrix.conda_builds(CONDA_NVCC):
+            if (row.variant, row.platform, row.channel) == (stack.variant, stack.platform, era.channels[0]):
+                cuda = CudaVersion.from_variant(row.variant)
+                return Toolkit(provider=Provider.CONDA, cuda=cuda, rows=(row, era))
     return _label(stack, matrix)
 
 
@@ -105,13 +100,14 @@ def _label(stack: Stack, matrix: Matrix) -> Toolkit | None:
 def image_of(stack: Stack, problem: Problem) -> Image | None:
     """The development image of a stack's line: one whose compiler nvcc and torch's headers accept."""
     images = _development_images(problem.matrix)
+    newest = newest_gcc(stack, problem.matrix)
     # The systems stand in the order in which they are preferred.
     return next(
         (
             image
             for system in problem.matrix.tables.systems
             for image in images.get((stack.cuda, system.os), ())
-            if stack.platform in image.platforms and _system_suits(system, stack, problem.matrix)
+            if stack.platform in image.platforms and _suits(system, stack, newest)
         ),
         None,
     )
@@ -130,8 +126,7 @@ def _development_images(matrix: Matrix) -> dict[tuple[CudaVersion | None, str], 
     return found
 
 
-def _system_suits(system: System, stack: Stack, matrix: Matrix) -> bool:
-    newest = newest_gcc(stack, matrix)
+def _suits(system: System, stack: Stack, newest: int | None) -> bool:
     gcc = int(system.gcc)
     return (
         (newest is None or gcc <= newest)
@@ -145,6 +140,16 @@ def newest_gcc(stack: Stack, matrix: Matrix) -> int | None:
     """The newest GCC that the nvcc of a stack's line accepts, if it is known."""
     row = matrix.toolkit(stack.cuda) if stack.cuda else None
     return int(row.gcc) if row is not None and row.gcc else None
+
+
+def gcc_limit(toolkit: Toolkit, stack: Stack, matrix: Matrix) -> int | None:
+    """The newest GCC that nvcc accepts and, beside torch, torch's own check.
+
+    That is CUDA_GCC_VERSIONS of torch.utils.cpp_extension.
+    """
+    row = matrix.toolkit(toolkit.cuda)
+    is_checked = row is not None and row.torch_gcc and stack.name == TORCH
+    return int(row.torch_gcc) if row is not None and is_checked else newest_gcc(stack, matrix)
 
 
 def architectures(
@@ -193,7 +198,7 @@ def planned_toolkit(
         host_compiler=_host_compiler(toolkit, stack, machines, matrix),
         home=_home(toolkit, python, matrix),
         sms=architectures(toolkit.cuda, stack, machines, matrix),
-        steps=tuple(_steps(toolkit, stack.platform)) if toolkit.provider is Provider.SYSTEM else (),
+        steps=tuple(_steps(toolkit, stack.platform, machines)) if toolkit.provider is Provider.SYSTEM else (),
     )
 
 
@@ -230,8 +235,8 @@ def _newest_release(cuda: CudaVersion, problem: Problem) -> str:
     """The newest point release of a line, by the packages that are named like it."""
     releases = [
         row.version
-        for row in problem.matrix.tables.conda_builds
-        if row.package == "cudatoolkit" and CudaVersion.from_variant(row.variant) == cuda
+        for row in problem.matrix.conda_builds("cudatoolkit")
+        if CudaVersion.from_variant(row.variant) == cuda
     ]
     return str(max(releases)) if releases else f"{cuda}.0"
 
@@ -246,8 +251,7 @@ def _host_compiler(
     newest = newest_gcc(stack, matrix)
     if toolkit.provider is Provider.CONDA:
         return HostCompiler(kind="gcc", newest=str(newest or ""), package="cxx-compiler")
-    # torch has a check of its own (CUDA_GCC_VERSIONS of torch.utils.cpp_extension): what passes both is safe.
-    safest = int(row.torch_gcc) if row and row.torch_gcc and stack.name == TORCH else newest
+    safest = gcc_limit(toolkit, stack, matrix)
     there = [machine.gcc.value for machine in machines if machine.gcc]
     usable = [gcc for gcc in there if safest is None or gcc <= safest]
     systems = {system.os: system for system in matrix.tables.systems}
@@ -262,13 +266,18 @@ def _host_compiler(
     )
 
 
-def _steps(toolkit: Toolkit, platform: Platform) -> Iterator[str]:
-    """How to get a toolkit of a line; none of it touches the driver.
+def _steps(toolkit: Toolkit, platform: Platform, machines: Sequence[Machine]) -> Iterator[str]:
+    """How to get a toolkit of a line where it is not there already; none of it touches the driver.
 
     https://docs.nvidia.com/cuda/cuda-installation-guide-linux/ : the package `cuda-toolkit-X-Y` and the
     runfile with `--toolkit` leave the driver alone.
     """
     cuda = toolkit.cuda
+    there = [machine.name for machine in machines if machine.toolkit and machine.toolkit.value == cuda]
+    if there:
+        yield f"it is there on {', '.join(there)}"
+    if there and len(there) == len(machines):
+        return
     if platform is Platform.WIN_64:
         yield f"NVIDIA's installer of CUDA {cuda}, without its driver"
         return

@@ -1,4 +1,4 @@
-"""Files of environments in which something is compiled: the phases of building, and an image for it."""
+"""What requirements.build.txt is filled with: the phases of building."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from typing import Final
 from cudaenv.model.plan import Environment, Phase, Plan
 from cudaenv.render.plan_text import wrapped
 from cudaenv.render.values import (
-    IMAGE,
-    PYTHON,
     VALUE,
     VARIABLE,
     checked,
@@ -20,8 +18,6 @@ from cudaenv.render.values import (
 )
 
 COMMENT_WIDTH: Final = 98
-HOST_COMPILER_FLAGS: Final = "NVCC_PREPEND_FLAGS"
-"""Which compiler nvcc calls on a machine; an image is chosen for its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,24 +34,6 @@ class BuildsView:
     """What requirements.build.txt is filled with."""
 
     notes: list[str]
-    phases: list[PhaseView]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BuildImageView:
-    """What a Dockerfile with a compiler is filled with.
-
-    `base_image` is empty where it runs in the image that it is built in, `uv_python` where that has the
-    Python.
-    """
-
-    notes: list[str]
-    build_image: str
-    base_image: str
-    uv_python: str
-    apt: list[str]
-    env: list[tuple[str, str]]
-    lock: str
     phases: list[PhaseView]
 
 
@@ -78,16 +56,17 @@ def _phases(environment: Environment) -> list[PhaseView]:
     built = {package.requirement: package for package in environment.built}
     return [
         PhaseView(
-            notes=list(_phase_notes(phase)),
+            notes=list(phase_notes(phase)),
             install=[package_text(built[text]) for text in phase.install],
-            env=_checked(phase.env),
+            env=checked_variables(phase.env),
         )
         for phase in environment.phases
         if phase.builds
     ]
 
 
-def _phase_notes(phase: Phase) -> Iterator[str]:
+def phase_notes(phase: Phase) -> Iterator[str]:
+    """What a build needs, with which variables, how long it takes, and why so."""
     if phase.requires:
         needed = ", ".join(requirement_text(text) for text in phase.requires)
         yield from wrapped(f"Needs before: {needed}", width=COMMENT_WIDTH)
@@ -99,32 +78,9 @@ def _phase_notes(phase: Phase) -> Iterator[str]:
         yield from wrapped(note, "- ", "  ", COMMENT_WIDTH)
 
 
-def _checked(env: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+def checked_variables(env: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Variables whose names and values may stand in a file; ValueError for any other."""
     return [
         (checked(VARIABLE, key, "a name of a variable"), checked(VALUE, value, "a value of a variable"))
         for key, value in env
     ]
-
-
-def build_image_view(plan: Plan, environment: Environment, notes: Sequence[str]) -> BuildImageView:
-    """An image that compiles, and a smaller one that runs where it does not have to compile, too."""
-    build = checked(IMAGE, environment.build_image, "an image reference")
-    run = checked(IMAGE, environment.base_image, "an image reference")
-    is_slim = build.startswith("python:")
-    compiles_later = build == run
-    return BuildImageView(
-        notes=list(notes),
-        build_image=build,
-        base_image="" if compiles_later else _runtime(build, run),
-        uv_python="" if is_slim else checked(PYTHON, str(environment.python), "a Python version"),
-        apt=["g++", "git"] if is_slim else ["g++", "git", "python3-venv"],
-        env=[item for item in _checked(environment.env) if item[0] != HOST_COMPILER_FLAGS],
-        lock=environment_file(plan, environment, "requirements.lock"),
-        phases=_phases(environment),
-    )
-
-
-def _runtime(build: str, run: str) -> str:
-    """The image to run in: the same system as it was built on, so that its libraries are there."""
-    system = build.rpartition("-")[2]
-    return f"ubuntu:{system.removeprefix('ubuntu')}" if system.startswith("ubuntu") else run

@@ -55,7 +55,7 @@ def _installing(plan: Plan, environment: Environment, part: CondaPart) -> Iterat
     yield "The order of the channels counts; the build strings make a CPU build impossible."
     yield f"  conda env create -f {name}"
     yield f"Where there is no GPU (CI, docker build, a GPU-less node): CONDA_OVERRIDE_CUDA={cuda} before it."
-    yield "Locking takes the machines from the other file, not from the machine that locks:"
+    yield "`cudaenv lock` locks it for these machines; conda-lock does where it is told of them:"
     yield f"  conda-lock lock -f {name} --virtual-package-spec {virtual}"
     if environment.env:
         yield "After activating, for compiling:"

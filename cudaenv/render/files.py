@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
 from cudaenv import __version__
 from cudaenv.model.machine import Platform
-from cudaenv.model.plan import Environment, Plan, PlannedPackage
-from cudaenv.render.build_files import BuildImageView, BuildsView, build_image_view, builds_view
+from cudaenv.model.plan import Environment, Plan, PlannedPackage, Shape
+from cudaenv.render.apptainer_files import ApptainerView, apptainer_view
+from cudaenv.render.build_files import BuildsView, builds_view
 from cudaenv.render.conda_files import EnvironmentView, VirtualView, environment_view, virtual_view
+from cudaenv.render.container_files import TEMPLATES, ContainerView, Surroundings, container_view
+from cudaenv.render.container_tools import (
+    APPTAINER,
+    COMPOSE,
+    DOCKERIGNORE,
+    ComposeView,
+    DevcontainerView,
+    IgnoreView,
+    compose_view,
+    devcontainer_name,
+    devcontainer_view,
+    ignore_view,
+)
 from cudaenv.render.plan_text import (
     concerns,
     driver_floor,
@@ -27,11 +41,11 @@ from cudaenv.render.plan_text import (
 )
 from cudaenv.render.uv_snippet import SnippetView, uv_snippet
 from cudaenv.render.values import (
-    IMAGE,
     PYTHON,
     checked,
     comment,
     environment_file,
+    line_comment,
     package_text,
     requirement_text,
     toml_string,
@@ -47,16 +61,21 @@ MADE_BY: Final = "Made by cudaenv "
 SNIPPET: Final = "pyproject.cudaenv.toml"
 COMMENT_WIDTH: Final = 98
 
-DOCKER_PLATFORM: Final = {Platform.LINUX_64: "linux/amd64", Platform.LINUX_AARCH64: "linux/arm64"}
-
 
 def render_files(
-    plan: Plan, *, templates: Mapping[str, str], spec_name: str, default_index: str = ""
+    plan: Plan,
+    *,
+    templates: Mapping[str, str],
+    spec_name: str,
+    default_index: str = "",
+    around: Surroundings | None = None,
+    also: Collection[str] = (),
 ) -> dict[str, str]:
     """Write a plan's files, a text by each name; `templates` maps the names in `templates/` to their texts.
 
     `spec_name` is the file the plan comes from, `default_index` the URL of another default index than the
-    installer's own. ValueError for a refusal, and for values that must not stand in a file.
+    installer's own, `also` the names of files that are made where they are asked for: `COMPOSE`, `APPTAINER`.
+    ValueError for a refusal, and for values that must not stand in a file.
     """
     if not plan.environments:
         raise ValueError("a plan without environments has no files")
@@ -70,10 +89,17 @@ def render_files(
         return engine.get_template(template).render(asdict(view), header=header)
 
     files: dict[str, str] = {}
+    around = around or Surroundings()
     for environment in plan.environments:
         for name, template, view in _views(plan, environment, default_index):
             file = environment_file(plan, environment, name)
             files[file] = text(template, view)
+        for name, template, view in _containers(plan, environment, around, also):
+            files[name] = text(template, view)
+    if any(environment.shape for environment in plan.environments):
+        files[DOCKERIGNORE] = text("dockerignore.j2", ignore_view())
+        if COMPOSE in also:
+            files[COMPOSE] = text("compose.yaml.j2", compose_view(plan))
     if not any(environment.conda for environment in plan.environments):
         files[SNIPPET] = text("pyproject.cudaenv.toml.j2", uv_snippet(plan, default_index))
     return files
@@ -90,13 +116,22 @@ def _views(plan: Plan, environment: Environment, default_index: str) -> Iterator
         yield "requirements.txt", "requirements.txt.j2", requirements
     if environment.built:
         yield "requirements.build.txt", "requirements.build.txt.j2", builds_view(plan, environment)
-    if environment.conda is None and environment.platform.is_linux:
-        name = environment_file(plan, environment, "Dockerfile")
-        if environment.toolkit is None:
-            yield "Dockerfile", "Dockerfile.j2", _dockerfile(plan, environment, name)
-        elif environment.build_image:
-            container = [*_container_notes(environment, name)]
-            yield "Dockerfile", "Dockerfile.build.j2", build_image_view(plan, environment, container)
+
+
+def _containers(
+    plan: Plan, environment: Environment, around: Surroundings, also: Collection[str]
+) -> Iterator[tuple[str, str, View]]:
+    """The files of an environment's container: name, template and what it is filled with."""
+    if environment.shape is None:
+        return
+    name = environment_file(plan, environment, "Dockerfile")
+    yield name, TEMPLATES[environment.shape], container_view(plan, environment, around, name)
+    if environment.shape is Shape.DEVELOP:
+        view = devcontainer_view(plan, environment, around, name)
+        yield devcontainer_name(plan, environment), "devcontainer.json.j2", view
+    if APPTAINER in also:
+        definition = environment_file(plan, environment, APPTAINER)
+        yield definition, "Apptainer.def.j2", apptainer_view(plan, environment, around, definition)
 
 
 def _engine(templates: Mapping[str, str]) -> jinja2.Environment:
@@ -111,7 +146,12 @@ def _engine(templates: Mapping[str, str]) -> jinja2.Environment:
         # No HTML is made here: what each format needs is done by the filters and by the checks below.
         autoescape=False,  # noqa: S701
     )
-    engine.filters |= {"comment": comment, "toml": toml_string, "yaml": yaml_string}
+    engine.filters |= {
+        "comment": comment,
+        "line_comment": line_comment,
+        "toml": toml_string,
+        "yaml": yaml_string,
+    }
     return engine
 
 
@@ -251,50 +291,16 @@ OLDEST_GLIBC: Final = 5
 """The minor version of the oldest glibc that wheels are made for, that of manylinux1 (PEP 513)."""
 
 
-# --- Dockerfile
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _DockerfileView:
-    """`driver_capabilities` is empty where no GPU is used."""
-
-    notes: list[str]
-    base_image: str
-    lock: str
-    driver_capabilities: str
-
-
-def _dockerfile(plan: Plan, environment: Environment, name: str) -> _DockerfileView:
-    return _DockerfileView(
-        notes=list(_container_notes(environment, name)),
-        base_image=checked(IMAGE, environment.base_image, "an image reference"),
-        lock=environment_file(plan, environment, "requirements.lock"),
-        driver_capabilities="compute,utility" if environment.cuda else "",
-    )
-
-
-def _container_notes(environment: Environment, name: str) -> Iterator[str]:
-    tag = f"cudaenv:{environment.name}"
-    platform = f"--platform {DOCKER_PLATFORM[environment.platform]}"
-    gpus = " --gpus all" if environment.cuda else ""
-    yield from _lines(_title(environment))
-    if environment.cuda:
-        yield from _lines(
-            "The wheels bring CUDA's libraries; the host brings its driver, "
-            f"{driver_floor(environment)}, and the NVIDIA Container Toolkit."
-        )
-    yield ""
-    yield f"  docker build {platform} -f {name} -t {tag} ."
-    yield f'  docker run --rm -it{gpus} -v "$PWD:/work" {tag}'
-
-
 View = (
     _RequirementsView
-    | _DockerfileView
+    | ContainerView
     | SnippetView
     | EnvironmentView
     | VirtualView
     | BuildsView
-    | BuildImageView
+    | IgnoreView
+    | DevcontainerView
+    | ComposeView
+    | ApptainerView
 )
 """What a template is filled with."""

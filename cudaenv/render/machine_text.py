@@ -23,6 +23,7 @@ def machine_lines(machine: Machine) -> list[str]:
         ("driver", _told(machine.driver)),
         ("driver API", _told(machine.driver_api)),
         *_gpu_rows(machine.gpus),
+        *_compiling_rows(machine),
     ]
     if machine.uses_windows_driver and _is_linux(machine):
         rows.append(("WSL", "yes, with the driver of Windows"))
@@ -32,6 +33,16 @@ def machine_lines(machine: Machine) -> list[str]:
         rows.append(("count", str(machine.count)))
     rows += [("note", note) for note in machine.notes]
     return [f"{label:<{WIDTH}}{text}" for label, text in rows]
+
+
+def _compiling_rows(machine: Machine) -> list[tuple[str, str]]:
+    """What there is to compile with; most machines need nothing of it."""
+    rows = []
+    if machine.toolkit is not None:
+        rows.append(("toolkit", f"CUDA {_told(machine.toolkit)}"))
+    if machine.gcc is not None:
+        rows.append(("gcc", _told(machine.gcc)))
+    return rows
 
 
 def _told(fact: Fact[T] | None) -> str:
@@ -66,6 +77,8 @@ def machine_json(machine: Machine) -> dict[str, object]:
         "glibc": _fact_json(machine.glibc),
         "driver": _fact_json(machine.driver),
         "driver_api": _fact_json(machine.driver_api),
+        "toolkit": _fact_json(machine.toolkit),
+        "gcc": _fact_json(machine.gcc),
         "gpus": None if machine.gpus is None else [_gpu_json(gpu) for gpu in machine.gpus],
         "uses_windows_driver": machine.uses_windows_driver,
         "is_jetson": machine.is_jetson,
@@ -101,6 +114,8 @@ def machine_toml(machine: Machine) -> str:
         "driver-api": machine.driver_api and str(machine.driver_api.value),
         "glibc": machine.glibc and str(machine.glibc.value),
         "platform": machine.platform and str(machine.platform.value),
+        "toolkit": machine.toolkit and str(machine.toolkit.value),
+        "gcc": machine.gcc and str(machine.gcc.value),
         "wsl": machine.uses_windows_driver and _is_linux(machine),
         "jetson": machine.is_jetson,
         "count": machine.count > 1 and machine.count,

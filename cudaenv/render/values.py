@@ -12,21 +12,20 @@ from packaging.requirements import Requirement
 from cudaenv.model.plan import Environment, Plan, PlannedPackage
 
 # What a Dockerfile holds unquoted is checked although it comes from our own types: they are made of
-# a matrix and a spec that others write. The image's form is that of
-# https://pkg.go.dev/github.com/distribution/reference without upper case and with sha256 only.
+# a matrix and a spec that others write.
 NAME: Final = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 FILE_NAME: Final = re.compile(r"[A-Za-z0-9]+(?:[.-][A-Za-z0-9]+)*")
 PYTHON: Final = re.compile(r"[0-9]\.[0-9]{1,2}")
-IMAGE: Final = re.compile(
-    r"[a-z0-9]+(?:[._-]+[a-z0-9]+)*(?::[0-9]{1,5})?"
-    r"(?:/[a-z0-9]+(?:[._-]+[a-z0-9]+)*)*"
-    r"(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(?:@sha256:[0-9a-f]{64})?"
-)
 
 
 def comment(text: str) -> str:
     """Return a text as one comment line, whatever line breaks it holds."""
     return f"# {''.join(char if char.isprintable() else ' ' for char in text)}".rstrip()
+
+
+def line_comment(text: str) -> str:
+    """Return a text as one comment line of JSON with comments, whatever line breaks it holds."""
+    return f"//{comment(text)[1:]}"
 
 
 def toml_string(text: str) -> str:

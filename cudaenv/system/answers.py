@@ -23,13 +23,16 @@ class Answer:
     `status` is 200 (all of it), 206 (exactly the part that was asked for) or one that the caller
     allowed. A part was asked for and `status` is 200: the server does not do ranges, and `body` is
     empty. `total` is the whole file's size in bytes (None: not told). `content_type` is what a whole
-    file is said to be, as the server writes it; empty where it does not say.
+    file is said to be, as the server writes it; empty where it does not say. Of a refusal, `challenge` is
+    how the server wants to be asked (WWW-Authenticate) and `retry_after` when (Retry-After).
     """
 
     status: int
     body: bytes = b""
     total: int | None = None
     content_type: str = ""
+    challenge: str = ""
+    retry_after: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +78,11 @@ class TransientError(Exception):
 def read_answer(url: str, response: http.client.HTTPResponse, part: Part | None, limit: int) -> Answer:
     """Read the whole file or the part that was asked for, of at most `limit` bytes."""
     if response.status not in {200, 206}:
-        return Answer(response.status)
+        return Answer(
+            response.status,
+            challenge=response.getheader("WWW-Authenticate") or "",
+            retry_after=response.getheader("Retry-After") or "",
+        )
     if part is None:
         body = b"".join(_chunks(url, response, limit))
         return Answer(200, body, len(body), response.getheader("Content-Type") or "")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import os
 import re
 import sys
 import tempfile
@@ -70,6 +73,49 @@ def install_conda(records: Iterable[CondaRecord], platform: str, prefix: Path, n
     request = {"do": "install", "records": _plain(records), "platform": platform, "prefix": str(prefix)}
     with _asking(network, f"the locked conda packages cannot be installed into {prefix}") as common:
         ask({**request, "progress": progress, **common}, progress=progress)
+
+
+def fetch_conda(places: Mapping[str, Path], network: CondaNetwork) -> dict[str, str]:
+    """Fetch packages, paths by URL, and return the sha256 of what came, by URL.
+
+    FetchError where one cannot be fetched.
+    """
+    if not places:
+        return {}
+    with _asking(network, "conda's packages cannot be fetched") as common:
+        files = {url: str(path) for url, path in places.items()}
+        return dict(ask({"do": "fetch", "files": files, **common}))
+
+
+def python_distributions(
+    records: Iterable[CondaRecord], network: CondaNetwork
+) -> dict[str, tuple[tuple[str, str], ...]]:
+    """The Python distributions that packages hold, names and versions, by URL; remembered by sha256.
+
+    Old packages (`.tar.bz2`) are left out: they can only be read whole. FetchError where one cannot be read.
+    """
+    places = {
+        record.url: network.cache / "conda" / "distributions" / record.sha256 if network.cache else None
+        for record in records
+        if record.url.endswith(".conda")
+    }
+    found = {url: json.loads(path.read_text()) for url, path in places.items() if path and path.is_file()}
+    if missing := sorted(set(places) - set(found)):
+        with _asking(network, "conda's packages cannot be read") as common:
+            answer = ask({"do": "distributions", "urls": missing, **common})
+        for url in missing:
+            _remember(places[url], found.setdefault(url, answer[url]))
+    return {url: tuple((name, version) for name, version in items) for url, items in found.items()}
+
+
+def _remember(path: Path | None, items: list[list[str]]) -> None:
+    """Keep what a package holds; that it cannot be kept is no failure."""
+    if path is not None:
+        with contextlib.suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary = path.with_name(f"{path.name}.{os.getpid()}")
+            temporary.write_text(json.dumps(items), encoding="utf-8")
+            temporary.replace(path)
 
 
 def _plain(records: Iterable[CondaRecord]) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import sys
@@ -46,6 +47,15 @@ def read_if_there(path: Path) -> str | None:
         return None
     except (OSError, UnicodeDecodeError) as error:
         raise SpecError(f"`{path.name}` cannot be read", [str(error)]) from error
+
+
+def file_sha256(path: Path) -> str:
+    """The sha256 of a file in hexadecimal; empty where there is none."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:
+        return ""
 
 
 def cache_folder(environ: Mapping[str, str]) -> Path | None:

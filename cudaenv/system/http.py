@@ -83,15 +83,18 @@ class Client:
         suffix: int | None = None,
         allow: Collection[int] = (),
         accept: str = "",
+        authorization: str = "",
     ) -> Answer:
         """Fetch a file, its bytes from `start` up to but not including `end`, or its last `suffix` bytes.
 
-        `accept` says which kinds of answer are wanted, best first, as the Accept header has it.
+        `accept` says which kinds of answer are wanted, best first, as the Accept header has it;
+        `authorization` is that header's value, in place of the client's credentials, for this host alone.
         FetchError where the answer is larger than `limit` bytes, and for any error status that is not
         in `allow`. https://www.rfc-editor.org/rfc/rfc9110#name-range-requests
         """
         part = Part.of(start, end, suffix)
-        headers = ({"Range": part.header} if part else {}) | ({"Accept": accept} if accept else {})
+        given = {"Range": part.header if part else "", "Accept": accept, "Authorization": authorization}
+        headers = {name: value for name, value in given.items() if value}
 
         def receive(where: str, response: http.client.HTTPResponse) -> Answer:
             return read_answer(where, response, part, limit)
@@ -148,7 +151,10 @@ class Client:
                 if response.status not in _REDIRECTS or location is None:
                     _check_status(where, response.status, {*allow, 200, 206 if "Range" in headers else 200})
                     return receive(where, response)
-            where = redirect_target(where, location)
+            target = redirect_target(where, location)
+            if urlsplit(target).netloc != urlsplit(where).netloc:
+                headers = {name: value for name, value in headers.items() if name != "Authorization"}
+            where = target
         raise FetchError(
             f"`{shown(url)}` redirects more than {MAX_REDIRECTS} times", [f"last to {shown(where)}"]
         )

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import takewhile
 
-from cudaenv.model.machine import Gpu, Machine
+from cudaenv.model.machine import Fact, Gpu, Machine
+from cudaenv.model.versions import CudaVersion
 from cudaenv.system.findings import CapabilityOf, Findings, grouped
 from cudaenv.system.host import (
     BOARD_FILE,
@@ -29,6 +30,10 @@ from cudaenv.system.host import (
 )
 from cudaenv.system.nvidia_smi import nvidia_smi_findings, read_nvidia_smi
 from cudaenv.system.nvml import NvmlState, nvml_findings, read_nvml
+from cudaenv.system.toolkits import FoundToolkit, find_compiler, find_modules, find_toolkits
+
+HOST_COMPILER = "g++"
+"""The compiler that nvcc calls where nobody names another."""
 
 
 def detect(env: Mapping[str, str], capability_of: CapabilityOf, files: HostFiles = HOST) -> Machine:
@@ -44,6 +49,7 @@ def detect(env: Mapping[str, str], capability_of: CapabilityOf, files: HostFiles
     found = _nvidia_findings(env, capability_of, files)
     if is_jetson and not found.gpus:
         found = _with_board_gpu(found, board, capability_of)
+    toolkits, gcc = find_toolkits(env, files), find_compiler(HOST_COMPILER, env)
     return Machine(
         name="this machine",
         platform=read_platform(),
@@ -52,12 +58,37 @@ def detect(env: Mapping[str, str], capability_of: CapabilityOf, files: HostFiles
         driver_api=found.driver_api,
         glibc=read_glibc(),
         os=read_os(files),
+        toolkit=_toolkit(toolkits),
+        gcc=Fact(gcc.major, f"{gcc.program} {gcc.version}") if gcc else None,
         uses_windows_driver=sys.platform == "win32"
         or is_wsl_kernel(kernel)
         or files.path(WSL_DEVICE).exists(),
         is_jetson=is_jetson,
-        notes=(*found.notes, *mig_notes(found.gpus or ()), *visibility_notes(env, found.gpus or ())),
+        notes=(
+            *found.notes,
+            *mig_notes(found.gpus or ()),
+            *visibility_notes(env, found.gpus or ()),
+            *toolkit_notes(toolkits, find_modules(env)),
+        ),
     )
+
+
+def _toolkit(found: Sequence[FoundToolkit]) -> Fact[CudaVersion] | None:
+    """The toolkit that programs find first."""
+    return Fact(found[0].cuda, _whence(found[0])) if found else None
+
+
+def _whence(toolkit: FoundToolkit) -> str:
+    is_place = str(toolkit.home) == toolkit.origin
+    return toolkit.origin if is_place else f"{toolkit.home}, by {toolkit.origin}"
+
+
+def toolkit_notes(toolkits: Sequence[FoundToolkit], modules: Sequence[str]) -> tuple[str, ...]:
+    """Return remarks about toolkits that are here besides the first, or can be loaded as modules."""
+    notes = [f"there is a toolkit of CUDA {other.cuda}, too: {_whence(other)}" for other in toolkits[1:]]
+    if modules:
+        notes.append(f"toolkits that `module load` brings: {' '.join(modules)}")
+    return tuple(notes)
 
 
 def _nvidia_findings(env: Mapping[str, str], capability_of: CapabilityOf, files: HostFiles) -> Findings:

@@ -11,8 +11,10 @@ down (pyo3-async-runtimes issue 40), so this process never shuts one down: it en
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import os
+import re
 import sys
 from base64 import b64encode
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -23,6 +25,10 @@ from urllib.parse import unquote, urlsplit
 if TYPE_CHECKING:
     from rattler import Gateway, GenericVirtualPackage, PackageRecord, RepoDataRecord
     from rattler.networking import Client
+
+_DIST_INFO = re.compile(r"(?:^|/)site-packages/([^/]+-[^/-]+)\.dist-info/METADATA$")
+AT_ONCE = 8
+"""Packages that are fetched at a time."""
 
 VERSION_OF_SOLVER = "py-rattler"
 
@@ -86,9 +92,7 @@ async def _solve_one(gateway: Gateway, asked: Mapping[str, Any]) -> dict[str, An
     from rattler import solve as rattler_solve
     from rattler.exceptions import SolverError
 
-    # A channel that only a spec names comes first: packages of the same names elsewhere would hide its own.
-    named = [text.split("::")[0] for text in asked["specs"] if "::" in text]
-    channels = [Channel(url) for url in dict.fromkeys([*named, *asked["channels"]])]
+    channels = [Channel(url) for url in asked["channels"]]
     platforms: Any = [asked["platform"], "noarch"]
     locked = await _locked(gateway, channels, platforms, asked["locked"])
     try:
@@ -202,6 +206,46 @@ async def install(request: Mapping[str, Any]) -> dict[str, Any]:
     return {}
 
 
+async def fetch(request: Mapping[str, Any]) -> dict[str, str]:
+    """Fetch `files`, paths by URL; return the sha256 of each, by URL."""
+    from rattler.package_streaming import download_to_path
+
+    client = _client(request)
+    free = asyncio.Semaphore(AT_ONCE)
+
+    async def one(url: str, path: Path) -> str:
+        async with free:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            await download_to_path(client, url, path)
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    files = request["files"]
+    hashes = await asyncio.gather(*(one(url, Path(path)) for url, path in files.items()))
+    return dict(zip(files, hashes, strict=True))
+
+
+async def distributions(request: Mapping[str, Any]) -> dict[str, list[list[str]]]:
+    """The Python distributions in packages (`urls`), read by ranges: names and versions, by URL.
+
+    https://packaging.python.org/en/latest/specifications/recording-installed-packages/
+    """
+    from rattler.package_streaming import PackageArchive
+
+    client = _client(request)
+    free = asyncio.Semaphore(AT_ONCE)
+
+    async def one(url: str) -> list[list[str]]:
+        async with free:
+            archive = await PackageArchive.from_url(client, url)
+            paths = [str(entry.relative_path) for entry in (await archive.paths_json()).paths]
+        found = {match[1] for path in paths if (match := _DIST_INFO.search(path))}
+        return [stem.rsplit("-", 1) for stem in sorted(found)]
+
+    urls = request["urls"]
+    return dict(zip(urls, await asyncio.gather(*map(one, urls)), strict=True))
+
+
 def _client(request: Mapping[str, Any]) -> Client:
     """A client with the mirrors, those of the user's configuration of rattler, and the user's credentials.
 
@@ -254,6 +298,8 @@ TASKS: dict[str, Callable[[Mapping[str, Any]], Awaitable[Any]]] = {
     "solve": solve,
     "validate": validate,
     "install": install,
+    "fetch": fetch,
+    "distributions": distributions,
 }
 
 

@@ -12,7 +12,7 @@ import re
 import sys
 import tempfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import tomli_w
@@ -23,7 +23,7 @@ from cudaenv.errors import CudaenvError, FetchError, NoPlanError, ToolError
 from cudaenv.lock.pylock import read_pylock
 from cudaenv.lock.resolution import SUPPLIED, Resolution
 from cudaenv.system.credentials import where_credentials_go
-from cudaenv.system.process import Completed, run
+from cudaenv.system.process import Completed, run, run_logged
 
 KEPT = {
     "UV_CACHE_DIR",
@@ -76,11 +76,13 @@ def uv_version(environ: Mapping[str, str]) -> str:
     return match[1] if match else "unknown"
 
 
-def compile_pylock(asked: Resolution, environ: Mapping[str, str], *, existing: str | None) -> str:
+def compile_pylock(
+    asked: Resolution, environ: Mapping[str, str], *, existing: str | None, renew: Sequence[str] = ()
+) -> str:
     """Resolve one environment to the text of a pylock.toml.
 
-    Versions of an existing pylock are kept where they can be. NoPlanError where the requirements
-    exclude each other, FetchError where an index does not answer, ToolError otherwise.
+    Versions of an existing pylock are kept where they can be, but for packages to `renew`. NoPlanError
+    where the requirements exclude each other, FetchError where an index does not answer, ToolError otherwise.
     """
     with tempfile.TemporaryDirectory(prefix="cudaenv-") as folder:
         place = Path(folder)
@@ -92,6 +94,7 @@ def compile_pylock(asked: Resolution, environ: Mapping[str, str], *, existing: s
             (place / "pylock.toml").write_text(existing, encoding="utf-8")
         arguments = [find_uv(), "pip", "compile", "pyproject.toml", "--quiet", *asked.arguments]
         arguments += ["--python", sys.executable, "--output-file", "pylock.toml"]
+        arguments += [part for name in renew for part in ("--upgrade-package", name)]
         env = uv_environment(environ, place / "uv.toml") | {"UV_PYTHON_DOWNLOADS": "never"}
         env |= dict(asked.variables)
         done = run(arguments, env=env, cwd=place)
@@ -168,32 +171,41 @@ def _address(text: str) -> str:
     return f" ({found[1]})" if found else ""
 
 
-def build_package(
-    requirement: str,
+def build_wheel(
+    source: Path,
+    folder: Path,
     prefix: Path,
     environ: Mapping[str, str],
     variables: Mapping[str, str],
     *,
-    indexes: Mapping[str, str],
-) -> None:
-    """Build one locked source distribution in an environment that has what it needs, and install it there.
+    log: Path,
+) -> Path | None:
+    """Build a source distribution in an environment that has what it needs, into a folder; return the wheel.
 
-    `requirement` names it by URL with its hash, `indexes` are as in `sync_environment`. Without build
-    isolation, so that it finds torch; with `variables` set. ToolError with the end of the compiler's
-    output where it fails.
+    Without build isolation, so that it finds torch; with `variables` set. What the build prints goes
+    to `log`. None where it fails.
     """
-    with tempfile.TemporaryDirectory(prefix="cudaenv-") as folder:
-        place = Path(folder)
-        named = [{"name": name, "url": url} for name, url in sorted(indexes.items())]
-        (place / "uv.toml").write_text(tomli_w.dumps({"index": named}), encoding="utf-8")
-        (place / "requirements.txt").write_text(requirement, encoding="utf-8")
-        path = os.pathsep.join([str(prefix / "bin"), environ.get("PATH", os.defpath)])
-        env = uv_environment(environ, place / "uv.toml") | {"PATH": path, "VIRTUAL_ENV": str(prefix)}
-        arguments = [find_uv(), "pip", "install", "--no-build-isolation", "--no-deps", "--require-hashes"]
-        arguments += ["--python", str(prefix), "-r", str(place / "requirements.txt")]
-        done = run(arguments, env=env | dict(variables), cwd=place, timeout_s=BUILDING_S)
-        if done.status != 0:
-            raise failure(f"build {requirement.split(' @ ', maxsplit=1)[0]}", done)
+    with tempfile.TemporaryDirectory(prefix="cudaenv-") as temporary:
+        place = Path(temporary)
+        (place / "uv.toml").write_text("", encoding="utf-8")
+        env = uv_environment(environ, place / "uv.toml") | {"VIRTUAL_ENV": str(prefix)}
+        arguments = [find_uv(), "build", "--wheel", "--no-build-isolation", "--no-create-gitignore"]
+        arguments += ["--python", str(prefix), "--out-dir", str(folder), str(source)]
+        status = run_logged(arguments, env=env | dict(variables), cwd=place, log=log, timeout_s=BUILDING_S)
+    wheels = list(folder.glob("*.whl"))
+    return wheels[0] if status == 0 and len(wheels) == 1 else None
+
+
+def install_wheel(wheel: Path, prefix: Path, environ: Mapping[str, str]) -> None:
+    """Install a wheel that lies here, and nothing else."""
+    with tempfile.TemporaryDirectory(prefix="cudaenv-") as temporary:
+        place = Path(temporary)
+        (place / "uv.toml").write_text("", encoding="utf-8")
+        arguments = [find_uv(), "pip", "install", "--no-deps", "--no-index", "--reinstall"]
+        arguments += ["--python", str(prefix), str(wheel)]
+        done = run(arguments, env=uv_environment(environ, place / "uv.toml"), cwd=place)
+    if done.status != 0:
+        raise failure(f"install {wheel.name} into {prefix}", done)
 
 
 BUILDING_S = 6 * 3600

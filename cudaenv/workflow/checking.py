@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from cudaenv.errors import DriftError, SpecError
 from cudaenv.lock.difference import differences
 from cudaenv.lock.document import NAME, LockDocument, digest, make_document
-from cudaenv.workflow.planning import plan_project, read_lock
+from cudaenv.workflow.planning import is_own, plan_project, read_lock
 from cudaenv.workflow.project import Project
 
 HINT = "`cudaenv lock` brings it up to date and keeps the pins; `cudaenv lock --upgrade` renews them"
@@ -56,6 +56,7 @@ def check_project(project: Project) -> LockDocument:
         machines_from=machines_from,
         brought_in=document.brought_in,
         bounds=document.bounds,
+        images=document.images,
         solver=document.solver,
         files={},
     )
@@ -67,5 +68,5 @@ def check_project(project: Project) -> LockDocument:
 
 
 def _digests(project: Project, files: Mapping[str, str]) -> dict[str, str | None]:
-    texts = {name: project.read(name) for name in files if "/" not in name and "\\" not in name}
+    texts = {name: project.read(name) for name in files if is_own(name)}
     return {name: None if text is None else digest(text) for name, text in texts.items()}

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
 
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
@@ -15,22 +13,22 @@ from cudaenv.errors import DriftError, ToolError
 from cudaenv.lock.conda import (
     CHANNELS,
     CondaLock,
-    CondaRecord,
-    explicit_name,
     explicit_text,
-    lock_name,
     solve_request,
 )
 from cudaenv.lock.document import LockDocument
+from cudaenv.model.conda_names import explicit_name, lock_name
 from cudaenv.model.plan import Environment, How, Plan
 from cudaenv.model.stamp import stamped
-from cudaenv.system.conda import CondaNetwork, solve_conda
+from cudaenv.system.conda import CondaNetwork, python_distributions, solve_conda
+from cudaenv.system.conda_lock_file import conda_lock_text, read_conda_lock
+from cudaenv.system.conda_solver import find_solver, solve_by_program
 from cudaenv.system.condarc import condarc_places
 from cudaenv.system.files import cache_folder
 from cudaenv.workflow.project import Project
 
-LOCK_FILE = "cudaenv.system.conda_lock_file"
-"""Imported beside the solving: conda-lock takes half a second for it."""
+NEXT = ("conda_lock.lockfile", "conda_lock.src_parser")
+"""Modules that are needed once conda's packages are solved; importing them takes half a second."""
 
 PYTHON = {"python", "python_abi"}
 """What a package of Python modules requires."""
@@ -45,17 +43,23 @@ def conda_network(project: Project) -> CondaNetwork:
 
 
 def solve_environments(
-    project: Project, plan: Plan, kept: Mapping[str, Sequence[str]]
+    project: Project, plan: Plan, kept: Callable[[Environment], Sequence[str]], solver: str = ""
 ) -> dict[str, CondaLock]:
     """Solve what conda installs of a plan's environments, by their names, and verify it against the plan.
 
-    Packages whose URLs are `kept` stay where they can. NoPlanError, FetchError and ToolError say what failed.
+    Packages whose URLs are `kept` of an environment stay where they can, unless another `solver` than the
+    embedded one is named. NoPlanError, FetchError and
+    ToolError say what failed.
     """
     environments = [environment for environment in plan.environments if environment.conda is not None]
     if not environments:
         return {}
-    requests = [solve_request(item, kept.get(item.name, ())) for item in environments]
-    locks = solve_conda(requests, conda_network(project))
+    requests = [solve_request(item, kept(item)) for item in environments]
+    if solver:
+        program = find_solver(solver, project.environ)
+        locks = solve_by_program(requests, program, project.environ)
+    else:
+        locks = solve_conda(requests, conda_network(project))
     found = {item.name: lock for item, lock in zip(environments, locks, strict=True)}
     _verify(environments, found)
     return found
@@ -77,8 +81,8 @@ def _verify(environments: list[Environment], locks: Mapping[str, CondaLock]) -> 
         )
 
 
-def locked_urls(project: Project, plan: Plan, document: LockDocument | None) -> dict[str, list[str]]:
-    """The URLs of the conda packages that a lock has for environments, by their names.
+def locked_conda(project: Project, plan: Plan, document: LockDocument | None) -> dict[str, CondaLock]:
+    """The conda packages that a lock has for a plan's environments, by their names.
 
     Those whose lock is not there, or cannot be read, have none to keep.
     """
@@ -88,14 +92,8 @@ def locked_urls(project: Project, plan: Plan, document: LockDocument | None) -> 
         text = project.read(name) if document and name in document.files else None
         if text is not None:
             with contextlib.suppress(DriftError, ToolError):
-                lock, _ = conda_lock_file().read_conda_lock(text, name)
-                found[environment.name] = [record.url for record in lock.records]
+                found[environment.name], _ = read_conda_lock(text, name)
     return found
-
-
-def conda_lock_file() -> Any:
-    """The module that writes and reads conda-lock.yml, imported when it is needed."""
-    return importlib.import_module(LOCK_FILE)
 
 
 def conda_files(plan: Plan, locks: Mapping[str, CondaLock], rendered: Mapping[str, str]) -> dict[str, str]:
@@ -108,7 +106,7 @@ def conda_files(plan: Plan, locks: Mapping[str, CondaLock], rendered: Mapping[st
         several = environment.name if len(plan.environments) > 1 else ""
         source = plan.file_name(environment, "environment.yml")
         name = lock_name(several)
-        text = conda_lock_file().conda_lock_text(
+        text = conda_lock_text(
             lock,
             name=name,
             environment=rendered[source],
@@ -118,27 +116,29 @@ def conda_files(plan: Plan, locks: Mapping[str, CondaLock], rendered: Mapping[st
         )
         found[name] = stamped(text)
         explicit = explicit_text(lock.records, str(environment.platform))
-        found[explicit_name(str(environment.platform), several)] = stamped(explicit)
+        found[plan.file_name(environment, explicit_name(environment.platform))] = stamped(explicit)
     return found
 
 
-def supplied_packages(lock: CondaLock, environment: Environment) -> tuple[tuple[str, Version], ...]:
-    """What conda supplies of Python's packages, by PyPI's names: for wheels these are there already."""
+def supplied_packages(
+    project: Project, lock: CondaLock, environment: Environment
+) -> tuple[tuple[str, Version], ...]:
+    """What conda supplies of Python's distributions, by PyPI's names: for wheels these are there already.
+
+    Packages are asked for what they hold; of those that can only be read whole the name is taken, by
+    which nearly all are called alike.
+    """
+    records = [record for record in lock.records if PYTHON & {name for name, _ in record.requires}]
+    held = python_distributions(records, conda_network(project))
     names = {
         package.conda_name or package.name: package.name
         for package in environment.packages
         if package.how is How.CONDA
     }
     found = {}
-    for record in lock.records:
-        version = _version(record)
-        if version is not None and PYTHON & {name for name, _ in record.requires}:
-            found[canonicalize_name(names.get(record.name, record.name))] = version
+    for record in records:
+        usual = (names.get(record.name, record.name), record.version)
+        for name, text in held.get(record.url, (usual,)):
+            with contextlib.suppress(InvalidVersion):
+                found[canonicalize_name(name)] = Version(text)
     return tuple(sorted(found.items()))
-
-
-def _version(record: CondaRecord) -> Version | None:
-    try:
-        return Version(record.version)
-    except InvalidVersion:
-        return None

@@ -49,7 +49,7 @@ def initialise(project: Project, *, force: bool, lock: bool) -> Initialised:
         locked = None
         spec, _ = with_machines(drafted)
         plan = make_plan(spec, project.matrix)
-        files = rendered(drafted, plan, spec)
+        files = rendered(drafted, plan, spec, {})
     write_files(drafted, {SPEC_NAME: text, **files}, force=force)
     return Initialised(plan, (SPEC_NAME, *files), locked)
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import importlib
-import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 
-from packaging.pylock import Pylock, PylockValidationError
+from packaging.utils import canonicalize_name
 
 from cudaenv.errors import NoPlanError, SpecError
 from cudaenv.lock.conda import CondaLock
@@ -16,20 +16,18 @@ from cudaenv.lock.document import NAME, LockDocument, make_document
 from cudaenv.lock.mirrors import Mirrors
 from cudaenv.lock.pylock import LockedEnvironment, canonical_pylock, requirements_lock
 from cudaenv.lock.resolution import resolution
-from cudaenv.model.plan import Environment, Plan, file_name
+from cudaenv.model.plan import Environment, Plan
 from cudaenv.model.spec import Spec
 from cudaenv.model.spec_json import spec_json
 from cudaenv.model.stamp import stamped
 from cudaenv.planner.plan import make_plan
 from cudaenv.render.plan_text import plan_summary
 from cudaenv.system.uv import compile_pylock, find_uv, uv_version
-from cudaenv.workflow.conda_locking import (
-    conda_files,
-    locked_urls,
-    solve_environments,
-    supplied_packages,
-)
+from cudaenv.workflow.conda_locking import NEXT as CONDA_NEXT
+from cudaenv.workflow.conda_locking import conda_files, solve_environments, supplied_packages
+from cudaenv.workflow.images import Digests
 from cudaenv.workflow.parallel import AT_ONCE
+from cudaenv.workflow.pins import IMAGES, Pins, read_pins
 from cudaenv.workflow.planning import (
     Refused,
     heeding,
@@ -44,15 +42,8 @@ from cudaenv.workflow.project import Project
 MOST_ROUNDS = 3
 """How often a plan is made again for bounds that the resolver ran into."""
 
-VERIFYING = "cudaenv.workflow.verifying"
-
-
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """What of earlier locks environments keep, by their names: pylocks, and URLs of conda packages."""
-
-    pylocks: Mapping[str, str]
-    conda: Mapping[str, Sequence[str]]
+NEXT = ("cudaenv.workflow.verifying", "cudaenv.render.files", "jinja2")
+"""Modules that are needed once wheels are resolved."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,11 +56,18 @@ class Locked:
     files: Mapping[str, str]
 
 
-def lock_project(project: Project, *, upgrade: bool = False) -> Locked:
+def lock_project(
+    project: Project, *, upgrade: bool = False, renew: Collection[str] = (), solver: str = ""
+) -> Locked:
     """Plan and resolve all environments and verify them; nothing is written yet.
 
-    Existing pins are kept unless `upgrade`. NoPlanError, ToolError and FetchError say what failed.
+    Existing pins are kept unless `upgrade`, or for the packages that `renew` names; `IMAGES` in it asks for
+    the digests of images again. `solver` names a conda, mamba or micromamba, on PATH or by its path, that
+    solves what conda installs, instead of the embedded solver. SpecError
+    where `renew` names what is not there; NoPlanError, ToolError and FetchError say what failed.
     """
+    digests = Digests(project, _known_images(project), renew=upgrade or IMAGES in renew)
+    packages = sorted({canonicalize_name(name) for name in renew} - {IMAGES})
     document = None if upgrade else read_lock(project)
     if document is not None and not _asks_for_the_same(project.spec, document):
         # Whether the packages still bring them in shows when they are resolved.
@@ -82,9 +80,13 @@ def lock_project(project: Project, *, upgrade: bool = False) -> Locked:
     for _ in range(len(project.matrix.family) + MOST_ROUNDS):
         if plan.refusal is not None:
             break
-        kept = Kept({}, {}) if upgrade else _kept(project, plan, document)
+        pins = Pins({}, {}, packages) if upgrade else read_pins(project, plan, document, packages)
+        pins.check_names(plan)
         try:
-            locked, files, solver = _resolve(project, plan, spec, mirrors, kept)
+            solving = partial(solve_environments, project, plan, pins.urls, solver)
+            locked, files, solvers = _resolve(
+                project, plan, spec, mirrors, pins=pins, digests=digests, solving=solving
+            )
         except NoPlanError:
             new = _new_bounds(project, plan, mirrors, bounds)
             if not new:
@@ -106,7 +108,8 @@ def lock_project(project: Project, *, upgrade: bool = False) -> Locked:
                 machines_from=machines_from,
                 brought_in=brought_in,
                 bounds=bounds,
-                solver=solver,
+                images=digests.known(plan),
+                solver=solvers,
                 files=files,
             )
             verifying.verify_locks(project, plan, locked, mirrors)
@@ -138,38 +141,53 @@ def _new_bounds(project: Project, plan: Plan, mirrors: Mirrors, known: Sequence[
     return new
 
 
+def _known_images(project: Project) -> Mapping[str, str]:
+    """The digests of the last lock; none where there is none that can be read."""
+    try:
+        document = read_lock(project)
+    except SpecError:
+        return {}
+    return document.images if document else {}
+
+
 def _resolve(
     project: Project,
     plan: Plan,
     spec: Spec,
     mirrors: Mirrors,
-    kept: Kept,
+    *,
+    pins: Pins,
+    digests: Digests,
+    solving: Callable[[], Mapping[str, CondaLock]],
 ) -> tuple[tuple[LockedEnvironment, ...], dict[str, str], dict[str, str]]:
     """The locked environments, all files made of them, and the solvers' versions.
 
-    While the resolvers wait for the network, this process renders and imports what comes next.
+    While the resolvers wait for the network, registries are asked and what comes next is imported.
     """
     find_uv()
+    digests.ask(plan)
     with ThreadPoolExecutor(AT_ONCE) as pool:
 
         def compiling(environment: Environment, conda: CondaLock | None) -> Future[str]:
-            supplied = supplied_packages(conda, environment) if conda else ()
-            asked = resolution(environment, mirrors, supplied)
+            supplied = supplied_packages(project, conda, environment) if conda else ()
             return pool.submit(
-                compile_pylock, asked, project.environ, existing=kept.pylocks.get(environment.name)
+                compile_pylock,
+                resolution(environment, mirrors, supplied),
+                project.environ,
+                existing=pins.pylocks.get(environment.name),
+                renew=pins.renew,
             )
 
-        solving = pool.submit(solve_environments, project, plan, kept.conda)
+        solved = pool.submit(solving)
         for environment in plan.environments:
             project.talk(f"resolving {plan_summary(environment)}")
         pending = {item.name: compiling(item, None) for item in plan.resolved if item.conda is None}
         version = pool.submit(uv_version, project.environ)
-        files = rendered(project, plan, spec)
-        verifying = importlib.import_module(VERIFYING)
+        has_conda = any(environment.conda for environment in plan.environments)
+        verifying, *_ = map(importlib.import_module, (*NEXT, *(CONDA_NEXT if has_conda else ())))
         # Wheels on top of conda's packages are resolved for what conda then has.
-        conda = solving.result()
+        conda = solved.result()
         pending |= {item.name: compiling(item, conda[item.name]) for item in plan.resolved if item.conda}
-        files |= conda_files(plan, conda, files)
         try:
             locked = tuple(
                 canonical_pylock(pending[environment.name].result(), environment, mirrors)
@@ -179,44 +197,10 @@ def _resolve(
             # uv takes an index that wants credentials for one that lacks the package.
             verifying.ask_indexes(project, plan, mirrors)
             raise
+    files = rendered(project, plan, spec, digests.found(plan))
+    files |= conda_files(plan, conda, files) | _lock_files(plan, locked)
     solvers = {"uv": version.result()} | dict(lock.solver.split() for lock in conda.values())
-    return locked, {**files, **_lock_files(plan, locked)}, solvers
-
-
-def _kept(project: Project, plan: Plan, document: LockDocument | None) -> Kept:
-    return Kept(_existing(project, plan, document), locked_urls(project, plan, document))
-
-
-def _existing(project: Project, plan: Plan, document: LockDocument | None) -> dict[str, str]:
-    """The pylock whose versions each environment keeps, by its name; SpecError where it is none.
-
-    That is its own, or where it has none, because environments came or went, one that was locked.
-    """
-    locked = sorted(name for name in document.files if name.startswith("pylock.")) if document else []
-    found = {}
-    for environment in plan.resolved:
-        for name in (
-            plan.file_name(environment, "pylock.toml"),
-            file_name("pylock.toml", environment.name),
-            *locked,
-        ):
-            text = project.read(name)
-            if text is not None:
-                _check_pylock(name, text)
-                found[environment.name] = text
-                break
-    return found
-
-
-def _check_pylock(name: str, text: str) -> None:
-    try:
-        Pylock.from_dict(tomllib.loads(text))
-    except (tomllib.TOMLDecodeError, PylockValidationError) as error:
-        raise SpecError(
-            f"`{name}` cannot be read, so its versions cannot be kept",
-            [str(error)],
-            hint="Put it right, or make it anew with `cudaenv lock --upgrade --force`",
-        ) from error
+    return locked, files, solvers
 
 
 def _family_members(

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from cudaenv.errors import NoPlanError, SpecError
 from cudaenv.lock.document import HINT, NAME, LockDocument, read_document
+from cudaenv.lock.mirrors import Mirrors
 from cudaenv.model.plan import Plan
 from cudaenv.model.spec import Spec
 from cudaenv.model.spec_reader import parse_package
-from cudaenv.model.stamp import is_untouched, stamped
+from cudaenv.model.stamp import JSON_COMMENT, is_untouched, stamped
 from cudaenv.planner.plan import make_plan
 from cudaenv.planner.why_not import Answer
 from cudaenv.planner.why_not import why_not as planner_why_not
@@ -106,17 +107,63 @@ def with_bounds(spec: Spec, bounds: Sequence[str]) -> Spec:
     return replace(spec, packages=(*spec.packages, *found))
 
 
-def rendered(project: Project, plan: Plan, spec: Spec) -> dict[str, str]:
-    """The readable files of a plan, by name."""
+def rendered(
+    project: Project, plan: Plan, spec: Spec, digests: Mapping[str, str], also: Collection[str] = ()
+) -> dict[str, str]:
+    """The readable files of a plan, by name; images by their digests where those are known.
+
+    `also` are names of files that are made where they are asked for, or are there already. Settings of
+    tools that a person has written (.dockerignore, devcontainer.json) stay theirs.
+    """
+    from cudaenv.render.container_files import Surroundings
+    from cudaenv.render.container_tools import DEVCONTAINERS, DOCKERIGNORE
     from cudaenv.render.files import render_files
 
+    mirrors = Mirrors.of(project.matrix.tables.indexes, spec.indexes)
     texts = render_files(
         plan,
         templates=project.templates,
         spec_name=project.spec_name or SPEC_NAME,
         default_index=spec.indexes.get("default", ""),
+        around=Surroundings(
+            digests=digests,
+            build_requires=_build_requires(project),
+            sources=tuple((place.name, place.canonical, place.fetched) for place in mirrors.places),
+        ),
+        also={*also, *_made_before(project, plan)},
     )
-    return {name: stamped(text) for name, text in texts.items()}
+    files = {
+        name: stamped(text, JSON_COMMENT if name.endswith(".json") else "") for name, text in texts.items()
+    }
+    settings = [name for name in files if name == DOCKERIGNORE or DEVCONTAINERS.fullmatch(name)]
+    theirs = {name for name in settings for text in [project.read(name)] if text and not is_untouched(text)}
+    return {name: text for name, text in files.items() if name not in theirs}
+
+
+def _made_before(project: Project, plan: Plan) -> Iterator[str]:
+    """The files that are made where they are asked for, and were."""
+    from cudaenv.render.container_tools import APPTAINER, COMPOSE
+
+    for kind in (COMPOSE, APPTAINER):
+        names = {kind, *(plan.file_name(environment, kind) for environment in plan.environments)}
+        if any(text is not None and is_untouched(text) for text in map(project.read, sorted(names))):
+            yield kind
+
+
+def _build_requires(project: Project) -> tuple[str, ...] | None:
+    """What the project in the folder needs to be built; None where it says no way to build it (PEP 518)."""
+    system = project.toml(PYPROJECT).get("build-system")
+    if not isinstance(system, Mapping):
+        return None
+    requires = system.get("requires", [])
+    return tuple(map(str, requires)) if isinstance(requires, list) else ()
+
+
+def is_own(name: str) -> bool:
+    """Whether a name in a lock is of a file that cudaenv writes: one of the folder itself, or an editor's."""
+    from cudaenv.render.container_tools import DEVCONTAINERS
+
+    return not {"/", "\\"} & set(name) or DEVCONTAINERS.fullmatch(name) is not None
 
 
 def write_files(project: Project, files: Mapping[str, str], *, force: bool) -> None:
@@ -150,4 +197,4 @@ def _last_files(project: Project) -> set[str]:
     except SpecError:
         return set()
     names = document.files if document else ()
-    return {name for name in names if not {"/", "\\"} & set(name)} - {SPEC_NAME, PYPROJECT}
+    return {name for name in names if is_own(name)} - {SPEC_NAME, PYPROJECT}

@@ -2,20 +2,39 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
+
 from packaging.utils import InvalidSdistFilename, canonicalize_name, parse_sdist_filename
 from packaging.version import Version
 
 from cudaenv.errors import NoPlanError
+from cudaenv.lock.document import LockDocument
 from cudaenv.lock.mirrors import Mirrors
 from cudaenv.matrix.refresh.artefacts import ProjectFile
 from cudaenv.model.plan import Environment, Plan, PlannedPackage
 from cudaenv.system.artefacts import RemoteArtefacts
 from cudaenv.system.files import cache_folder
 from cudaenv.system.uv import default_index
+from cudaenv.workflow.checking import locked_text
 from cudaenv.workflow.project import Project
 from cudaenv.workflow.verifying import client_for
 
 BUILD_LOCK = "requirements.build.lock"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A locked source distribution."""
+
+    name: str
+    url: str
+    sha256: str
+
+    @property
+    def file_name(self) -> str:
+        """Its file name."""
+        return self.url.rsplit("/", 1)[-1]
 
 
 def build_locks(project: Project, plan: Plan, mirrors: Mirrors) -> dict[str, str]:
@@ -67,3 +86,12 @@ def _release(name: str) -> tuple[str, Version] | None:
         return parse_sdist_filename(name)
     except InvalidSdistFilename:
         return None
+
+
+def locked_sources(project: Project, document: LockDocument, file: str) -> dict[str, Source]:
+    """The locked sources of a file by name. DriftError where it is not the one that was locked."""
+    if file not in document.files:
+        return {}
+    text = locked_text(project, document, file)
+    found = re.findall(r"^(\S+) @ (\S+) \\\n +--hash=sha256:([0-9a-f]{64})$", text, re.MULTILINE)
+    return {canonicalize_name(name): Source(name, url, sha256) for name, url, sha256 in found}

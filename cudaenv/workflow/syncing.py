@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from cudaenv.errors import NoPlanError, SpecError, ToolError
 from cudaenv.lock.document import LockDocument
-from cudaenv.lock.mirrors import Mirrors
 from cudaenv.lock.pylock import fetchable
 from cudaenv.model.machine import Machine
-from cudaenv.model.plan import file_name, index_name
+from cudaenv.model.plan import file_name
 from cudaenv.planner.fit import misfits
 from cudaenv.system.process import run
-from cudaenv.system.uv import build_package, install_wheels, interpreter, sync_environment
+from cudaenv.system.uv import install_wheels, interpreter, sync_environment
+from cudaenv.workflow.building import build_phases, look_ahead
 from cudaenv.workflow.checking import locked_text, require_lock
 from cudaenv.workflow.conda_syncing import install_conda_part
+from cudaenv.workflow.installed import is_of_conda, lock_digest, mark, prefix_of
+from cudaenv.workflow.origins import Origin, origin_of
 from cudaenv.workflow.project import Project
-from cudaenv.workflow.sources import BUILD_LOCK
+from cudaenv.workflow.workshop import complete_toolkit
 
 PROBE = """
 import json, torch
@@ -53,27 +53,30 @@ class Synced:
     notes: tuple[str, ...]
 
 
-def sync_project(project: Project, *, name: str | None, prefix: Path | None, anyway: bool) -> Synced:
+def sync_project(
+    project: Project, *, name: str | None, prefix: Path | None, anyway: bool, bundle: Path | None = None
+) -> Synced:
     """Install the environment that fits this machine, or the one named, and verify it.
 
-    NoPlanError where none fits, unless `anyway`; DriftError where the lockfile is not the one that was
-    locked; ToolError where installing fails or the result is not what was planned.
+    From a `bundle` alone, where one is given. NoPlanError where none fits, unless `anyway`; DriftError
+    where the lockfile is not the one that was locked; ToolError where installing fails or the result is
+    not what was planned.
     """
     document = require_lock(project)
     machine = project.machine
     environment = _choose(document, machine, project, name, anyway=anyway)
-    is_conda = environment["conda"] is not None
-    target = prefix or project.folder / default_prefix(environment)
-    mirrors = Mirrors.of(project.matrix.tables.indexes, project.spec.indexes)
-    indexes = _indexes(environment, mirrors)
+    target = prefix_of(project, prefix, is_of_conda(environment))
     pylock = _pylock(project, document, environment)
+    look_ahead(project, environment, target, pylock)
     project.talk(f"installing {environment['name']} into {target}")
-    if is_conda:
-        install_conda_part(project, document, environment, target)
-    if pylock is not None:
-        install = install_wheels if is_conda else sync_environment
-        install(fetchable(pylock, mirrors), target, environment["python"], project.environ, indexes=indexes)
-    built = _build(project, document, environment, target, indexes)
+    with origin_of(project, bundle) as origin:
+        if is_of_conda(environment):
+            install_conda_part(project, document, environment, target, origin.network)
+        if pylock is not None:
+            _install_wheels(project, environment, target, pylock, origin)
+        complete_toolkit(environment, target)
+        mark(target, environment, lock_digest(document, environment))
+        built = build_phases(project, document, environment, target, origin)
     if "torch" not in environment["packages"]:
         return Synced(environment, target, {}, ("there is no torch in it to look at", *built))
     project.talk("importing torch to see what it is")
@@ -83,31 +86,26 @@ def sync_project(project: Project, *, name: str | None, prefix: Path | None, any
     return Synced(environment, target, torch, notes)
 
 
-def default_prefix(environment: Mapping[str, Any]) -> str:
-    """The folder of a project that an environment is installed into, by the names that editors look for."""
-    return ".venv" if environment["conda"] is None else ".conda"
+def _install_wheels(
+    project: Project, environment: Mapping[str, Any], prefix: Path, pylock: str, origin: Origin
+) -> None:
+    """Install the locked wheels, from where the origin says; beside conda's packages where there are such."""
+    install = install_wheels if is_of_conda(environment) else sync_environment
+    install(
+        fetchable(pylock, origin.to_fetch),
+        prefix,
+        environment["python"],
+        project.environ,
+        indexes=origin.indexes(environment),
+    )
 
 
 def _pylock(project: Project, document: LockDocument, environment: Mapping[str, Any]) -> str | None:
     """The pylock of an environment; None where only conda installs something."""
     name = file_name("pylock.toml", environment["name"] if len(document.environments) > 1 else "")
-    if environment["conda"] is not None and name not in document.files:
+    if is_of_conda(environment) and name not in document.files:
         return None
     return locked_text(project, document, name)
-
-
-def _indexes(environment: Mapping[str, Any], mirrors: Mirrors) -> dict[str, str]:
-    """Where the environment's indexes are fetched, by the names that their credentials go by.
-
-    What an index beside the default one gives has its variant as the version's local label.
-    """
-    return mirrors.fetched(
-        {
-            index_name(item["source"], Version(item["version"]).local or ""): item["index"]
-            for item in environment["packages"].values()
-            if item["index"] and not item["index"].endswith((".html", ".whl"))
-        }
-    )
 
 
 def _choose(
@@ -183,48 +181,6 @@ def _compare(environment: Mapping[str, Any], torch: Mapping[str, Any]) -> None:
 
 def _sms(capabilities: Sequence[str]) -> list[str]:
     return [f"sm_{capability.replace('.', '')}" for capability in capabilities]
-
-
-def _build(
-    project: Project,
-    document: LockDocument,
-    environment: Mapping[str, Any],
-    prefix: Path,
-    indexes: Mapping[str, str],
-) -> list[str]:
-    """Run the phases that build from source, in their order; what no hash pins is left to the user."""
-    phases = [phase for phase in environment["phases"] if phase["builds"]]
-    if not phases:
-        return []
-    file = file_name(BUILD_LOCK, environment["name"] if len(document.environments) > 1 else "")
-    locked = _locked_sources(project, document, file)
-    notes = []
-    for phase in phases:
-        variables = {**environment["env"], **phase["env"]}
-        filled = {key: value.replace("$VIRTUAL_ENV", str(prefix)) for key, value in variables.items()}
-        for text in phase["install"]:
-            name = canonicalize_name(re.split(r"[\s\[=@]", text, maxsplit=1)[0])
-            if name in locked:
-                project.talk(
-                    f"building {text}" + (f", about {phase['minutes']} minutes" if phase["minutes"] else "")
-                )
-                build_package(locked[name], prefix, project.environ, filled, indexes=indexes)
-            else:
-                shown = " ".join(f"{key}={value}" for key, value in phase["env"].items())
-                notes.append(
-                    f"no hash pins it, build it yourself: {shown} pip install --no-build-isolation {text}"
-                )
-    return notes
-
-
-def _locked_sources(project: Project, document: LockDocument, file: str) -> dict[str, str]:
-    """The locked source distributions by name, each with its hash. DriftError where the file is another."""
-    if file not in document.files:
-        return {}
-    text = locked_text(project, document, file)
-    joined = text.replace("\\\n", "")
-    lines = [line for line in joined.splitlines() if line and not line.startswith("#")]
-    return {canonicalize_name(line.split(" @ ", maxsplit=1)[0]): line for line in lines}
 
 
 def _notes(environment: Mapping[str, Any], machine: Machine, torch: Mapping[str, Any]) -> list[str]:

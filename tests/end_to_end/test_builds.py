@@ -16,16 +16,27 @@ from typing import Any
 
 import pytest
 
+from cudaenv.workflow.building import jobs_for
 from tests.support.index import IndexServer, Sdist, pytorch_like_world
 from tests.support.planning import ROOT
 from tests.support.project import PYTHON, RTX_4090, RTX_5090, V100, Project, make_project
+from tests.support.toolkits import gxx, toolkit
 from tests.support.wheels import Wheel
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the locked environments are for Linux")
 
 BUILD_LOCK = "requirements.build.lock"
 PACKAGES = {"torch": "*", "tiny-ext": "*"}
-VARIABLES = ("TORCH_CUDA_ARCH_LIST", "TINY_JOBS", "FORCE_CUDA", "CUDA_HOME", "UV_INDEX_URL", "VIRTUAL_ENV")
+VARIABLES = (
+    "TORCH_CUDA_ARCH_LIST",
+    "TINY_JOBS",
+    "MAX_JOBS",
+    "FORCE_CUDA",
+    "CUDA_HOME",
+    "NVCC_PREPEND_FLAGS",
+    "UV_INDEX_URL",
+    "VIRTUAL_ENV",
+)
 
 TABLE = """\
 # A made-up package.
@@ -38,8 +49,16 @@ sources:
 rows:
 - {{version: "1.0", files: "sdist", source: "sdist", basis: "measured"}}
 builds:
-- {{topic: "sdist", requires: "{requires}", env: "{env}", source: "sdist", basis: "measured"}}
+- {{topic: "sdist", {parts}requires: "{requires}", env: "{env}", source: "sdist", basis: "measured"}}
 """
+
+
+def write_table(matrix: Path, name: str, *, requires: str, env: str, components: str = "") -> None:
+    """Write what a copy of the tables knows of a package; with `components` it is one that nvcc compiles."""
+    parts = f'components: "{components}", ' if components else ""
+    text = TABLE.format(name=name, requires=requires, env=env, parts=parts)
+    (matrix / "packages" / f"{name}.yaml").write_text(text, encoding="utf-8")
+
 
 # A build backend (PEP 517) that makes a wheel of what setup.py says: the real one need not be on the index.
 BACKEND = b"""\
@@ -95,8 +114,7 @@ def project(tmp_path: Path) -> Iterator[Project]:
         ("tiny-ext", "torch tiny-build", "TORCH_CUDA_ARCH_LIST={sms} TINY_JOBS={jobs}"),
         ("also-tiny", "torch tiny-ext tiny-build", "TINY_JOBS=1"),
     ):
-        text = TABLE.format(name=name, requires=requires, env=env)
-        (matrix / "packages" / f"{name}.yaml").write_text(text, encoding="utf-8")
+        write_table(matrix, name, requires=requires, env=env)
     world = pytorch_like_world(tmp_path / "world")
     backend = Wheel("tiny-build", "1.0", "py3-none-any", files={"tiny_build/__init__.py": BACKEND})
     world.add("simple", backend, TINY_EXT, ALSO_TINY)
@@ -212,9 +230,31 @@ def test_a_build_that_fails_is_shown_with_what_it_said(project: Project) -> None
     project.world.add("simple", sdist("tiny-ext", "raise SystemExit('nvcc: no such architecture')"))
     project.lock(V100, packages=PACKAGES)
     done = project.run("sync", "--anyway", status=5)
-    assert "uv could not build tiny-ext" in done.err
+    assert "tiny-ext==1.0 could not be built" in done.err
     assert "nvcc: no such architecture" in done.err
+    assert "likely cause" not in done.err, "nothing is known of it"
     assert done.out == ""
+    log = project.folder / ".venv/.cudaenv/build-tiny-ext.log"
+    assert f"hint: The whole log is {log}" in done.err
+    assert "nvcc: no such architecture" in log.read_text()
+
+
+def test_of_a_log_the_end_is_shown_with_the_cause_that_is_known_for_it(project: Project) -> None:
+    lines = (
+        "import sys\nfor number in range(100): print('line', number, file=sys.stderr)\nimport pkg_resources"
+    )
+    project.world.wheels["simple"].remove(TINY_EXT)
+    project.world.add("simple", sdist("tiny-ext", lines))
+    project.lock(V100, packages=PACKAGES)
+    done = project.run("sync", "--anyway", status=5)
+    assert "No module named 'pkg_resources'" in done.err
+    assert (
+        "likely cause: setup.py imports pkg_resources, which setuptools 82 and newer do not have" in done.err
+    )
+    assert "pin `setuptools<81`" in done.err
+    assert "build-failures pkg-resources (measured: " in done.err
+    assert "line 20" not in done.err
+    assert "line 20" in (project.folder / ".venv/.cudaenv/build-tiny-ext.log").read_text()
 
 
 def test_a_lock_of_builds_that_was_edited_is_noticed_and_nothing_is_built(project: Project) -> None:
@@ -251,3 +291,96 @@ def test_the_lock_of_builds_is_the_same_bytes_when_locked_again(project: Project
 def test_the_lock_of_builds_names_the_python_it_is_for(project: Project) -> None:
     project.lock(V100, packages=PACKAGES)
     assert f"Python {PYTHON} on linux-64" in project.text(BUILD_LOCK)
+
+
+def built(project: Project) -> list[Path]:
+    """The wheels that are kept of builds."""
+    return sorted((project.home / "cudaenv-cache" / "built").glob("*/*.whl"))
+
+
+def test_what_was_built_is_taken_again_elsewhere_without_its_source(project: Project, tmp_path: Path) -> None:
+    project.lock(V100, packages=PACKAGES)
+    assert "was built before" not in project.run("sync", "--anyway").err
+    (wheel,) = built(project)
+    project.server.requests.clear()
+    done = project.run("sync", "--anyway", "--prefix", tmp_path / "other")
+    assert (
+        f"tiny-ext==1.0 was built before with the same torch, toolkit and compiler: {wheel.name}" in done.err
+    )
+    assert "building" not in done.err
+    assert not [request for request in project.server.requests if "tiny-ext" in request.path]
+    python = tmp_path / "other" / "bin" / "python"
+    subprocess.run([python, "-I", "-c", "import tiny_ext"], check=True)
+
+
+def test_another_torch_gpu_variable_or_source_is_another_build(project: Project) -> None:
+    project.lock(V100, packages=PACKAGES)
+    project.run("sync", "--anyway")
+    project.lock({**V100, "gpu": ["A100"]}, packages={"torch": "==2.14.1", "tiny-ext": "*"}, cuda="12.6")
+    project.run("sync", "--anyway")
+    assert seen(project)["TORCH_CUDA_ARCH_LIST"] == "8.0"
+    project.world.wheels["simple"].remove(TINY_EXT)
+    project.world.add("simple", sdist("tiny-ext", "# another source"))
+    project.run("lock", "--upgrade")
+    project.run("sync", "--anyway")
+    assert len(built(project)) == 3
+    records = [json.loads((wheel.parent / "built.json").read_text()) for wheel in built(project)]
+    assert all(record["facts"]["torch"] == "2.14.1+cu126 cu126" for record in records)
+    assert len({record["facts"]["source"] for record in records}) == 2
+
+
+def test_the_compilers_at_a_time_are_what_the_user_says_else_what_the_machine_can_take(
+    project: Project,
+) -> None:
+    write_table(
+        Path(project.environ["CUDAENV_MATRIX"]),
+        "tiny-ext",
+        requires="torch tiny-build",
+        env="MAX_JOBS={jobs}",
+    )
+    project.lock(V100, packages=PACKAGES)
+    done = project.run("sync", "--anyway", env={"MAX_JOBS": "3"})
+    assert "building tiny-ext==1.0 with 3 at a time" in done.err
+    assert seen(project)["MAX_JOBS"] == "3"
+    # The number is no reason to build again.
+    assert "was built before" in project.run("sync", "--anyway").err
+    assert jobs_for(8, 64 << 30) == 8
+    assert jobs_for(64, 20 << 30) == 5
+    assert jobs_for(64, 1 << 30) == 1
+    assert jobs_for(4, None) == 4
+
+
+def test_what_is_going_to_happen_is_said_before(project: Project) -> None:
+    project.lock(V100, packages=PACKAGES)
+    done = project.run("sync", "--anyway")
+    said = done.err.splitlines()
+    assert re.fullmatch(r"\d+ wheels; [\d.]+ GB of disk are free", said[0]), "the indexes tell no sizes"
+    assert said[1] == "then built from source: tiny-ext==1.0"
+    assert said[2].startswith("installing cu126")
+
+
+@pytest.mark.skipif(Path("/usr/local/cuda-12.6").exists(), reason="there is such a toolkit here")
+def test_what_cannot_be_compiled_is_told_before_anything_is_installed(
+    project: Project, tmp_path: Path
+) -> None:
+    matrix = Path(project.environ["CUDAENV_MATRIX"])
+    write_table(matrix, "tiny-ext", requires="torch tiny-build", env="A=1", components="nvcc cudart cccl")
+    project.lock(V100, packages=PACKAGES)
+    done = project.run("sync", "--anyway", status=5)
+    assert "tiny-ext==1.0 cannot be compiled on this machine" in done.err
+    assert "there is no toolkit of CUDA 12.6 on this machine" in done.err
+    assert "cuda-toolkit-12-6" in done.err
+    assert "there is no `g++` on PATH" in done.err
+    assert not (project.folder / ".venv").exists()
+    gxx(project.home / "bin", "g++", "14.2.0")
+    env = {"CUDA_HOME": str(toolkit(tmp_path / "cuda", "12.6"))}
+    done = project.run("sync", "--anyway", status=5, env=env)
+    assert (
+        "`g++` is 14.2.0, and nvcc of CUDA 12.6 needs a host compiler that it accepts (gcc 13 at most)"
+        in done.err
+    )
+    gxx(project.home / "bin", "g++-13", "13.3.0")
+    project.run("sync", "--anyway", env=env)
+    found = seen(project)
+    assert found["CUDA_HOME"] == env["CUDA_HOME"]
+    assert found["NVCC_PREPEND_FLAGS"] == "-ccbin=g++-13"

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -14,12 +15,15 @@ import yaml
 
 from tests.support.channel import Channels, write_channels
 from tests.support.conda_base import base_packages
-from tests.support.conda_package import CondaPackage, stand_in
+from tests.support.conda_oracle import Oracle
+from tests.support.conda_package import CondaPackage, below, distribution, stand_in
 from tests.support.conda_project import CANONICAL, DESK, NAMES, CondaProject, conda_project
 from tests.support.project import Project, without_gpu
 from tests.support.wheels import Wheel
 
 CONDA_FILES = {
+    ".dockerignore",
+    "Dockerfile",
     "cudaenv.lock",
     "environment.yml",
     "virtual-packages.yml",
@@ -284,6 +288,65 @@ def test_a_second_cuda_by_wheels_is_refused(own_project: Project, channels: Chan
 def test_from_conda_to_wheels_and_back_no_file_of_the_other_stays(conda: CondaProject) -> None:
     conda.lock(DESK)
     conda.project.lock({**DESK, "driver": "595.71.05", "glibc": "2.39"})
-    assert not CONDA_FILES - {"cudaenv.lock"} & set(conda.project.files())
+    assert not CONDA_FILES - {"cudaenv.lock", "Dockerfile", ".dockerignore"} & set(conda.project.files())
     conda.lock(DESK)
     assert set(conda.project.files()) == CONDA_FILES
+
+
+@pytest.mark.parametrize("given", ["by its path", "on PATH"])
+def test_another_solver_finds_the_same_and_is_named(conda: CondaProject, tmp_path: Path, given: str) -> None:
+    conda.lock(python="3.12")
+    ours = conda.versions()
+    program = Oracle(tmp_path / "oracle", conda.server.url).executable()
+    environ = {"PATH": f"{program.parent}:{conda.project.env()['PATH']}:/usr/bin:/bin"}
+    name = str(program) if given == "by its path" else "conda"
+    conda.project.run("lock", "--solver", name, env=environ)
+    assert conda.versions() == ours
+    solver = json.loads(conda.project.text("cudaenv.lock"))["solver"]
+    assert solver["conda"] == "24.7.1"
+    assert conda.project.run("check").out == "up to date\n"
+
+
+def test_a_solver_that_is_not_there_is_named(conda: CondaProject) -> None:
+    conda.lock(python="3.12")
+    before = conda.project.files()
+    done = conda.project.run("lock", "--solver", "micromamba", status=5)
+    assert "there is no program `micromamba` to solve with" in done.err
+    assert conda.project.files() == before
+
+
+def test_a_conda_package_of_another_name_than_its_distribution_is_known(
+    own_project: Project, channels: Channels, tmp_path: Path
+) -> None:
+    """Conda's `py-drawing` holds the distribution `drawing`: no wheel of it comes a second time."""
+    files = below("site-packages", {"drawing/__init__.py": b"", **distribution("drawing", "4.12.0")})
+    renamed = CondaPackage(
+        "py-drawing", "4.12.0", "pyh1_0", depends=["python >=3.9"], files=files, python=True
+    )
+    packages = channels.packages["conda-forge"]
+    torch = next(item for item in packages if item.filename.startswith("pytorch-2.12.0-cuda130_mkl_py312"))
+    needing = replace(
+        torch, build=torch.build.replace("_300", "_301"), depends=[*torch.depends, "py-drawing"]
+    )
+    grown = write_channels(tmp_path / "grown", {"conda-forge": [*packages, needing, renamed]})
+    own_project.world.add("simple", Wheel("drawing", "5.0", "py3-none-any"))
+    own_project.world.add("simple", Wheel("plots", "1.0", "py3-none-any", ["drawing>=4"]))
+    with conda_project(own_project, grown) as conda:
+        conda.lock(python="3.12", packages={"torch": "*", "plots": "*"})
+        assert "py-drawing" in conda.versions()
+        assert set(own_project.pins()) == {"plots"}
+        own_project.world.add("simple", Wheel("plots", "1.1", "py3-none-any", ["drawing>=5"]))
+        own_project.run("lock", "--upgrade")
+        assert own_project.pins() == {"plots": "1.0"}
+
+
+def test_a_toolkit_for_cuda_11_comes_from_one_label_of_nvidias(conda: CondaProject) -> None:
+    machine = {**DESK, "gpu": ["RTX 3090"], "driver": "520.61.05"}
+    conda.lock(
+        machine, target="develop-kernels", python="3.10", cuda="11.8", packages={"torch": ">=2.0,<2.1"}
+    )
+    written = yaml.safe_load(conda.project.text("environment.yml"))
+    assert written["channels"][0] == "nvidia/label/cuda-11.8.0"
+    toolkit = {"cuda-toolkit", "cuda-nvcc", "libcublas", "libcublas-dev"}
+    places = {name: conda.locked()[name]["url"].removeprefix(CANONICAL) for name in toolkit}
+    assert all(place.startswith("nvidia/label/cuda-11.8.0/") for place in places.values()), places

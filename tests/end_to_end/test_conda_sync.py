@@ -151,36 +151,6 @@ def test_conda_lock_installs_the_same_files(conda: CondaProject, prefix: Path, t
     assert prefix_files(other) == prefix_files(prefix)
 
 
-def test_channels_behind_a_password_are_read_by_netrc(project: Project, channels: Channels) -> None:
-    with conda_project(project, channels) as conda:
-        conda.server.require_auth("/", "reader", "s3cret-word")
-        refused = conda.lock(status=6)
-        assert "401" in refused.err
-        netrc = project.home / ".netrc"
-        netrc.write_text("machine 127.0.0.1 login reader password s3cret-word\n")
-        netrc.chmod(0o600)
-        conda.lock()
-        conda.sync()
-        for path in project.folder.rglob("*"):
-            if path.is_file() and not path.is_symlink():
-                assert b"s3cret-word" not in path.read_bytes(), path
-
-
-def test_a_condarc_says_where_channels_lie_and_its_password_goes_nowhere(
-    project: Project, channels: Channels
-) -> None:
-    with conda_project(project, channels) as conda:
-        conda.server.require_auth("/", "reader", "s3cret-word")
-        alias = conda.server.url.replace("://", "://reader:s3cret-word@")
-        (project.home / ".condarc").write_text(f"channel_alias: {alias}\n")
-        done = conda.lock(channels={})
-        conda.sync()
-        assert "s3cret-word" not in done.err + done.out
-        for path in [*project.folder.rglob("*"), *project.home.rglob("cudaenv-cache/**/*.json")]:
-            if path.is_file() and not path.is_symlink():
-                assert b"s3cret-word" not in path.read_bytes(), path
-
-
 def test_wheels_are_installed_on_top_and_go_when_they_are_no_longer_locked(
     own_project: Project, channels: Channels
 ) -> None:
@@ -197,3 +167,80 @@ def test_wheels_are_installed_on_top_and_go_when_they_are_no_longer_locked(
         assert not (site / "diffusion-1.0.dist-info").exists()
         assert (site / "tiny-2.0.dist-info").is_dir()
         assert len(list(site.glob("torch-*.dist-info"))) == 1
+
+
+def test_a_bundle_installs_where_there_is_no_network(
+    own_project: Project, channels: Channels, tmp_path: Path
+) -> None:
+    own_project.world.add("simple", Wheel("tiny", "2.0", "py3-none-any"))
+    bundle = tmp_path / "stick"
+    with conda_project(own_project, channels) as conda:
+        conda.lock(packages={"torch": "*", "tiny": "*"})
+        done = own_project.run("bundle", str(bundle))
+        count = len(conda.locked()) + 1
+        assert done.out == f"{count} files\n"
+        assert f"fetching {count} of {count} files" in done.err
+        assert f"fetching 0 of {count} files" in own_project.run("bundle", str(bundle)).err
+        before = {path.relative_to(bundle).as_posix() for path in bundle.rglob("*") if path.is_file()}
+        assert "wheels/tiny-2.0-py3-none-any.whl" in before
+        assert f"conda/conda-forge/noarch/{conda.package('filelock-', 'noarch').filename}" in before
+        asked = len(conda.server.requests), len(own_project.server.requests)
+        conda.server.fail("/", 500)
+        away = own_project.another(tmp_path / "away")
+        for name, text in own_project.files().items():
+            (away.folder / name).write_bytes(text)
+        away.run("sync", "--anyway", "--from-bundle", str(bundle))
+        assert (len(conda.server.requests), len(own_project.server.requests)) == asked
+        site = away.folder / ".conda" / "lib" / f"python{PYTHON}" / "site-packages"
+        assert (site / "tiny-2.0.dist-info").is_dir()
+
+
+def test_a_bundle_for_another_platform_and_a_changed_file_in_it(conda: CondaProject, tmp_path: Path) -> None:
+    arm = {"name": "arm", "gpu": "GH200", "driver": "580.95.05", "platform": "linux-aarch64"}
+    conda.lock(arm)
+    bundle = tmp_path / "stick"
+    conda.project.run("bundle", str(bundle))
+    (torch,) = bundle.glob("conda/conda-forge/linux-aarch64/pytorch-*")
+    torch.write_bytes(b"something else")
+    assert "fetching 1 of" in conda.project.run("bundle", str(bundle)).err
+    assert torch.read_bytes() != b"something else"
+    assert not list(bundle.rglob("*.undone"))
+
+
+def test_a_bundle_with_another_file_is_not_installed(conda: CondaProject, tmp_path: Path) -> None:
+    bundle = tmp_path / "stick"
+    conda.project.run("bundle", str(bundle))
+    (path,) = bundle.glob("conda/conda-forge/noarch/filelock-*")
+    path.write_bytes(conda.package("fsspec-", "noarch").data)
+    done = conda.sync("--from-bundle", str(bundle), status=5)
+    assert "is not the one that was locked" in done.err
+
+
+def test_check_fetches_every_file_on_request(conda: CondaProject) -> None:
+    conda.server.requests.clear()
+    assert conda.project.run("check").out == "up to date\n"
+    assert conda.server.requests == []
+    count = len(conda.locked())
+    assert conda.project.run("check", "--artifacts").out == f"{count} files are what was locked\nup to date\n"
+    package, other = conda.package("filelock-", "noarch"), conda.package("fsspec-", "noarch")
+    conda.server.replace(conda.path("filelock-", "noarch"), other.data)
+    done = conda.project.run("check", "--artifacts", status=4)
+    assert package.sha256 in done.err
+    assert other.sha256 in done.err
+
+
+def test_check_sees_a_lock_that_is_of_another_environment(conda: CondaProject) -> None:
+    """A lock whose digests were made to fit is still held against what it was made from."""
+    from cudaenv.lock.document import digest
+
+    folder = conda.project.folder
+    lines = (folder / "conda-lock.yml").read_text().splitlines(keepends=True)
+    start = next(i for i, line in enumerate(lines) if line == "- name: filelock\n")
+    end = next(i for i, line in enumerate(lines) if i > start and line.startswith("- name: "))
+    changed = "".join(lines[:start] + lines[end:])
+    document = json.loads((folder / "cudaenv.lock").read_text())
+    document["files"]["conda-lock.yml"] = digest(changed)
+    (folder / "conda-lock.yml").write_text(changed)
+    (folder / "cudaenv.lock").write_text(json.dumps(document))
+    done = conda.project.run("check", status=4)
+    assert "filelock" in done.err

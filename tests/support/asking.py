@@ -50,6 +50,15 @@ LINES = {row["cuda"]: row for row in rows("cuda")}
 TOOLKITS = {row["cuda"]: row for row in rows("toolkits")}
 
 
+def drivers_around_floors(os_name: str) -> list[str]:
+    """Return every floor of `linux` or `windows` with the driver just below it, and the ends of the range."""
+    floors = {row[column] for row in LINES.values() for column in row if column.startswith(os_name)}
+    parts = [floor.rpartition(".") for floor in floors]
+    below = {f"{head}.{int(tail) - 1}" for head, dot, tail in parts if dot and int(tail) > 0}
+    exact = {floor for floor in floors if "." in floor}
+    return sorted({*exact, *below, "340.108", "700.1"}, key=numbers)
+
+
 def lab(gpu: str, driver: str = "", platform: str = "linux-64", **facts: Any) -> Machine:
     """Return a machine with one GPU."""
     return machine("lab", [gpu], driver, platform=platform, **facts)

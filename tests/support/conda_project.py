@@ -11,8 +11,8 @@ from typing import Any
 import yaml
 
 from tests.support.channel import Channels
+from tests.support.channel_server import ChannelServer
 from tests.support.conda_package import CondaPackage
-from tests.support.index import IndexServer
 from tests.support.project import Done, Machine, Project
 
 NAMES = ("conda-forge", "pytorch", "nvidia")
@@ -33,14 +33,14 @@ class CondaProject:
 
     project: Project
     channels: Channels
-    server: IndexServer
+    server: ChannelServer
 
     @property
     def mirrors(self) -> dict[str, str]:
         """The `[channels]` of a spec."""
         return {name: f"{self.server.url}/{name}" for name in NAMES}
 
-    def lock(self, *machines: Machine, status: int = 0, **spec: Any) -> Done:
+    def lock(self, *machines: Machine, status: int | None = 0, **spec: Any) -> Done:
         """Write a spec of conda packages for machines, or for `DESK`, and lock it."""
         keys = {"provider": "conda", "channels": self.mirrors, **spec}
         self.project.spec(*(machines or (DESK,)), **keys)
@@ -71,19 +71,20 @@ class CondaProject:
 @contextmanager
 def conda_project(project: Project, channels: Channels) -> Iterator[CondaProject]:
     """A project that locks from channels."""
-    with IndexServer(channels.folder) as server:
+    with ChannelServer(channels) as server:
         yield CondaProject(project, channels, server)
 
 
 def prefix_files(prefix: Path) -> dict[str, bytes]:
-    """What a prefix holds beside its installers' records: contents, or where links lead, by path.
+    """What a prefix holds beside its installers' notes: contents, or where links lead, by path.
 
     Compiled Python is left out, which each installer makes in its own time.
     """
     found = {}
     for path in sorted(prefix.rglob("*")):
         relative = path.relative_to(prefix).as_posix()
-        if path.is_dir() or relative.startswith("conda-meta/") or path.suffix == ".pyc":
+        own = relative.startswith(("conda-meta/", ".cudaenv/")) or relative == "CACHEDIR.TAG"
+        if path.is_dir() or own or path.suffix == ".pyc":
             continue
         content = str(path.readlink()).encode() if path.is_symlink() else path.read_bytes()
         found[relative] = content.replace(str(prefix).encode(), b"PREFIX")

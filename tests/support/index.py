@@ -616,6 +616,9 @@ _NVIDIA: dict[str, tuple[str, tuple[str, ...]]] = {
     "nvidia-nvvm": ("cu13/nvvm/bin/cicc", ("13.0.88", "13.2.86")),
     "nvidia-cuda-cccl": ("cu13/include/cccl/nv/target", ("13.0.85", "13.2.86")),
 }
+# What runs compilers and installs what they made; stand-ins without anything in them.
+_TOOLS = {"ninja": "1.13.0", "cmake": "4.2.0", "pip": "26.3", "setuptools": "80.9.0"}
+
 _NVIDIA_PLATFORMS = (
     "manylinux2014_x86_64.manylinux_2_17_x86_64",
     "manylinux2014_aarch64.manylinux_2_17_aarch64",
@@ -630,6 +633,7 @@ def _world_wheels() -> Mapping[str, tuple[Wheel, ...]]:
     general = [
         *(_pure_wheel("filelock", version) for version in ("3.19.1", "3.20.0")),
         *(_pure_wheel("typing_extensions", version) for version in ("4.14.1", "4.15.0")),
+        *(_pure_wheel(name, version) for name, version in _TOOLS.items()),
         *_numpy_wheels(),
         *_triton_wheels(_RELEASES),
     ]

@@ -30,6 +30,7 @@ SPEC = "cudaenv.toml"
 LOCK_FILES = {
     "requirements.txt",
     "Dockerfile",
+    ".dockerignore",
     "pyproject.cudaenv.toml",
     "pylock.toml",
     "requirements.lock",
@@ -129,6 +130,8 @@ class Project:
             "UV_CACHE_DIR": str(self.home / "uv-cache"),
             "UV_HTTP_RETRIES": "0",
             "CUDAENV_CACHE_DIR": str(self.home / "cudaenv-cache"),
+            # No registry is asked for images.
+            "CUDAENV_REGISTRY": "",
             **self.environ,
             **(more or {}),
         }

@@ -63,6 +63,30 @@ def test_the_two_packages_of_one_module_are_never_together() -> None:
     assert "mmcv" not in names(item)
 
 
+@pytest.mark.parametrize(
+    ("target", "packages", "conflict"),
+    [
+        ("run-only", ["mmcv", "mmcv-lite"], {"`mmcv`", "`mmcv-lite`"}),
+        ("run-only", ["mmcv>=2", "mmcv-full"], {"`mmcv>=2`", "`mmcv-full`"}),
+        (MMCV, ["mmcv>=2", "mmcv-full"], {"`mmcv>=2`", "`mmcv-full`"}),
+        (MMCV, ["mmcv-lite"], {"`mmcv-lite`"}),
+    ],
+)
+def test_packages_of_one_module_are_refused_by_the_row_that_says_so(
+    target: str, packages: list[str], conflict: set[str]
+) -> None:
+    machine = lab("A100", "535.104.05")
+    refusal = ask(machine, target=target, packages=packages).refusal
+    assert refusal is not None
+    assert set(refusal.conflict) == conflict
+    (reason,) = refusal.because
+    assert reason.rule == "modules"
+    assert "modules mmcv" in reason.source
+    assert all(text.strip("`").partition(">")[0] in reason.text for text in conflict)
+    for text in packages:
+        assert len(packages) == 1 or planned(asked(machine, target=target, packages=[text])), text
+
+
 # mmcv: a wheel for exactly this, conda's build, or a build.
 
 
@@ -223,6 +247,31 @@ def test_a_release_that_the_rows_on_building_do_not_speak_of_is_not_built() -> N
         assert not [item for item in known if SpecifierSet(item["versions"]).contains(row["version"])]
         pins = [f"mmcv-full=={row['version']}", "torch==2.13.0"]
         assert not planned(asked(lab("8.0", "595.71.05"), target=MMCV, packages=pins))
+
+
+# Wheels that compile when they are imported.
+
+
+@pytest.mark.parametrize("driver", ["535.104.05", "595.71.05"])
+def test_a_wheel_that_compiles_at_its_first_import_comes_with_a_toolkit_even_to_run(driver: str) -> None:
+    plan = ask(lab("A100", driver), packages=["gsplat"])
+    (item,) = plan.environments
+    assert package(item, "gsplat").how == "wheel"
+    assert not item.built
+    assert [phase.builds for phase in item.phases] == [False]
+    assert item.toolkit is not None
+    assert item.toolkit.cuda == item.cuda
+    assert dict(item.env)["TORCH_CUDA_ARCH_LIST"] == "8.0"
+    (why,) = [answer for answer in plan.decisions if answer.question.startswith("Which gsplat")]
+    assert any("first imported" in reason.text for reason in why.because)
+    assert ask(lab("A100", driver), packages=["torchvision"]).environments[0].toolkit is None
+
+
+def test_a_wheel_that_compiles_at_its_first_import_is_not_planned_where_no_toolkit_is_to_be_had() -> None:
+    refusal = ask(lab("A100", "535.104.05"), packages=["gsplat"], provider="pip").refusal
+    assert refusal is not None
+    assert set(refusal.conflict) >= {"`gsplat`", "provider `pip`"}
+    assert "toolkit" in {reason.rule for reason in refusal.because}
 
 
 # Others of the kind.

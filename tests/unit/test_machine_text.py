@@ -30,6 +30,8 @@ LAB = Machine(
     driver_api=Fact(CudaVersion(12, 8), "nvidia-smi"),
     glibc=Fact(GlibcVersion(2, 35), "confstr"),
     os=Fact("Ubuntu 22.04.5 LTS", "/etc/os-release"),
+    toolkit=Fact(CudaVersion(12, 6), "/usr/local/cuda"),
+    gcc=Fact(11, "g++ 11.4.0"),
     notes=("MIG is on",),
 )
 
@@ -44,6 +46,8 @@ def test_lines() -> None:
         "driver API    12.8  (nvidia-smi)",
         "GPU           8 x NVIDIA H100 80GB HBM3, compute capability 9.0, 81559 MB, MIG  (NVML)",
         "              RTX 5090, compute capability 12.0",
+        "toolkit       CUDA 12.6  (/usr/local/cuda)",
+        "gcc           11  (g++ 11.4.0)",
         "note          MIG is on",
     ]
 
@@ -68,6 +72,9 @@ def test_json() -> None:
     found = machine_json(LAB)
     assert json.loads(json.dumps(found)) == found
     assert found["schema"] == 1
+    assert found["toolkit"] == {"value": "12.6", "origin": "/usr/local/cuda"}
+    assert found["gcc"] == {"value": "11", "origin": "g++ 11.4.0"}
+    assert machine_json(Machine(name="x"))["toolkit"] is None
     assert found["driver"] == {"value": "570.86.10", "origin": "NVML"}
     assert found["gpus"] == [
         {
@@ -106,6 +113,8 @@ def test_toml() -> None:
             "driver-api": "12.8",
             "glibc": "2.35",
             "platform": "linux-64",
+            "toolkit": "12.6",
+            "gcc": "11",
         }
     ]
 

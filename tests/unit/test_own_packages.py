@@ -117,6 +117,19 @@ def test_beside_a_pinned_torch_it_is_built(made_up: World) -> None:
     assert item["toolkit"]["version"] == item["cuda"]
 
 
+@pytest.mark.parametrize("names", [("rayscenes", "raykernels"), ("raykernels", "rayscenes")])
+def test_what_is_built_comes_after_what_its_build_requires(made_up: World, names: tuple[str, str]) -> None:
+    text = PACKAGE.replace("raykernels", "rayscenes").replace(
+        "torch setuptools", "torch raykernels setuptools"
+    )
+    (made_up.matrix / "packages" / "rayscenes.yaml").write_text(text, "utf-8")
+    packages = "\n".join(f'{name} = "*"' for name in names)
+    (item,) = made_up.plan(f'[packages]\n{packages}\ntorch = "==2.10.0"')["environments"]
+    _, *phases = item["phases"]
+    assert [phase["install"] for phase in phases] == [["raykernels==1.0.0"], ["rayscenes==1.0.0"]]
+    assert "raykernels" not in phases[1]["requires"], "it is there by then"
+
+
 def test_without_its_file_nobody_knows_it(world: World) -> None:
     (item,) = world.plan('[packages]\nraykernels = "*"\ntorch = "==2.10.0"')["environments"]
     assert "raykernels" not in item["packages"]

@@ -218,6 +218,7 @@ FLAWS: list[tuple[str, str, Path, Any]] = [
     ("a package twice in a phase", "planned", (*ENVIRONMENT, "phases", 0, "install"), ["torch", "torch"]),
     ("a wrong name in a phase", "planned", (*ENVIRONMENT, "phases", 0, "install"), ["torch==2"]),
     ("a wheel that takes minutes", "planned", (*ENVIRONMENT, "phases", 0, "minutes"), 7),
+    ("a wheel that compiles", "planned", (*ENVIRONMENT, "phases", 0, "components"), ["nvcc"]),
     ("a wheel that needs something", "planned", (*ENVIRONMENT, "phases", 0, "requires"), ["ninja"]),
     ("a wheel with a variable", "planned", (*ENVIRONMENT, "phases", 0, "env"), {"MAX_JOBS": "4"}),
     ("a build that is called a wheel", "built", (*ENVIRONMENT, "phases", 1, "builds"), False),

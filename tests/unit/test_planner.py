@@ -19,6 +19,7 @@ from cudaenv.model.spec_reader import Known, read_spec
 from cudaenv.model.versions import ComputeCapability
 from cudaenv.planner.candidates import Candidate
 from cudaenv.planner.compatibility import Code, DriverFacts, Reach, reach, sass_for
+from cudaenv.planner.machine_rules import BESIDE_RULES, MACHINE_RULES, STACK_RULES
 from cudaenv.planner.plan import make_plan
 from cudaenv.planner.problem import Problem
 from cudaenv.planner.rules import machine_rejections
@@ -963,3 +964,8 @@ def test_a_platform_without_a_cuda_build_is_named_and_innocent_machines_are_not(
     assert refused is not None
     assert "on win-64" in refused.text
     assert "good" not in refused.text
+
+
+def test_every_rule_about_machines_is_about_a_stack_or_about_what_stands_beside_it() -> None:
+    """A candidate is held against the second ones alone where its stack is known to run."""
+    assert {*STACK_RULES, *BESIDE_RULES} == {*MACHINE_RULES}

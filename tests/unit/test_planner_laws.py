@@ -35,6 +35,7 @@ from cudaenv.model.spec import CudaRequest, PackageRequest, Provider, PythonRequ
 from cudaenv.model.spec_reader import parse_package
 from cudaenv.model.versions import DriverVersion, GlibcVersion
 from cudaenv.planner.plan import make_plan
+from tests.support.asking import drivers_around_floors
 from tests.support.planning import ROOT, machine, matrix, plan_for
 from tests.support.schema import validated
 
@@ -258,15 +259,6 @@ def essence(made: Plan) -> object:
 
 
 # A single machine: sound, and the best there is.
-
-
-def drivers_around_floors(os_name: str) -> list[str]:
-    """Every floor with the driver just below it, and the ends of the range."""
-    floors = {row[column] for row in table("cuda") for column in row if column.startswith(os_name)}
-    parts = [floor.rpartition(".") for floor in floors]
-    below = {f"{head}.{int(tail) - 1}" for head, dot, tail in parts if dot and int(tail) > 0}
-    exact = {floor for floor in floors if "." in floor}
-    return sorted({*exact, *below, "340.108", "700.1"}, key=numbers)
 
 
 @pytest.mark.parametrize("platform", PLATFORMS)

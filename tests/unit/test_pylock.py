@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from cudaenv.errors import ToolError
 from cudaenv.lock.mirrors import Mirrors
 from cudaenv.lock.pylock import canonical_pylock
+from cudaenv.model.versions import PythonVersion
 from tests.support.planning import machine, plan_for
 
 ENVIRONMENT = plan_for(machine(gpus=["RTX 4090"], driver="595.71.05", platform="linux-64")).environments[0]
@@ -37,10 +40,25 @@ def test_of_builds_of_one_wheel_the_highest_number_is_kept(order: tuple[int, ...
     assert wheel.file_name == "torch-2.10.0-10-cp312-cp312-manylinux_2_28_x86_64.whl"
 
 
-def test_wheels_for_different_tags_are_no_builds_of_one() -> None:
-    files = (f"torch-2.10.0-cp312-cp312-{tag}_x86_64.whl" for tag in ("manylinux_2_28", "linux"))
-    with pytest.raises(ToolError, match="something other than one wheel for `torch`"):
-        canonical_pylock(pylock(*files), ENVIRONMENT, NOWHERE)
+CHOICES = (
+    "cp312-cp312-manylinux_2_31_x86_64",
+    "cp312-cp312-manylinux1_x86_64.manylinux_2_28_x86_64.manylinux_2_5_x86_64",
+    "cp312-cp312-manylinux2014_x86_64.manylinux_2_17_x86_64",
+    "cp312-abi3-manylinux_2_28_x86_64",
+    "cp37-abi3-manylinux_2_28_x86_64",
+    "py3-none-manylinux_2_28_x86_64",
+    "py3-none-any",
+)
+"""From the best for Python 3.12 to the one for any machine."""
+
+
+@pytest.mark.parametrize("first", range(len(CHOICES)))
+def test_of_several_wheels_that_fit_the_one_is_kept_that_installers_choose(first: int) -> None:
+    files = [f"torch-2.10.0-{tag}.whl" for tag in CHOICES[first:]]
+    environment = replace(ENVIRONMENT, python=PythonVersion(3, 12))
+    for order in (files, files[::-1]):
+        (wheel,) = canonical_pylock(pylock(*order), environment, NOWHERE).wheels
+        assert wheel.file_name == files[0]
 
 
 def test_a_file_that_is_no_wheel_is_an_error() -> None:

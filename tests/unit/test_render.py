@@ -23,11 +23,13 @@ from packaging.requirements import Requirement
 from uv import find_uv_bin
 
 from cudaenv import __version__
+from cudaenv.model.images import IMAGE
 from cudaenv.model.machine import Fact, Gpu, Machine, Platform
 from cudaenv.model.plan import Environment, How, Plan
 from cudaenv.model.versions import ComputeCapability
+from cudaenv.render.container_files import Surroundings
 from cudaenv.render.files import render_files
-from cudaenv.render.values import IMAGE, comment, toml_string
+from cudaenv.render.values import comment, toml_string
 from tests.conftest import GOLDEN
 from tests.support.index import pytorch_like_world, tool_environment
 from tests.support.planning import ROOT, cases, machine, plan_for
@@ -39,8 +41,17 @@ SNIPPET = "pyproject.cudaenv.toml"
 PLANNED = [name for name, plan in cases().items() if plan.environments]
 
 
+SOURCES = (("pytorch", "https://download.pytorch.org/whl/", "https://download.pytorch.org/whl/"),)
+
+
 def rendered(plan: Plan, spec_name: str = "cudaenv.toml", default_index: str = "") -> dict[str, str]:
-    return render_files(plan, templates=TEMPLATES, spec_name=spec_name, default_index=default_index)
+    return render_files(
+        plan,
+        templates=TEMPLATES,
+        spec_name=spec_name,
+        default_index=default_index,
+        around=Surroundings(sources=SOURCES),
+    )
 
 
 def plans() -> Iterator[tuple[str, Plan]]:
@@ -93,10 +104,11 @@ def test_golden(name: str, golden: Golden) -> None:
 
 
 def test_the_file_names() -> None:
-    assert set(rendered(cases()["v100"])) == {"requirements.txt", "Dockerfile", SNIPPET}
+    assert set(rendered(cases()["v100"])) == {"requirements.txt", "Dockerfile", ".dockerignore", SNIPPET}
     assert set(rendered(cases()["windows"])) == {"requirements.txt", SNIPPET}
     assert set(rendered(cases()["gtx-1080-ti-and-rtx-5090"])) == {
         *("requirements.cu126.txt", "requirements.cu132.txt", "Dockerfile.cu126", "Dockerfile.cu132"),
+        ".dockerignore",
         SNIPPET,
     }
 
@@ -203,23 +215,44 @@ def commands(text: str) -> list[tuple[str, tuple[str, ...], tuple[str, ...]]]:
 def test_docker_reads_every_dockerfile() -> None:
     for label, text in of_kind("Dockerfile"):
         found = commands(text)
-        values = {name: value for name, _, value in found}
-        assert [name for name, _, _ in found[:2]] == ["ARG", "FROM"], label
-        assert not [flags for _, flags, _ in found if flags], label
-        assert "<<" not in text, label
-        assert values["FROM"] == ("${BASE_IMAGE}",)
-        assert values["USER"] == ("1000",)
-        assert values["CMD"] == ("python",)
-        assert values["COPY"][0].startswith("requirements.")
+        flags = {
+            (name, flag) for name, given, _ in found for flag in given if not flag.startswith("--mount=")
+        }
+        assert all(name in {"COPY", "HEALTHCHECK"} for name, _ in flags), label
+        assert {flag for name, flag in flags if name == "COPY"} <= {"--from=build", "--from=installer"}, label
+        assert not re.search(r"<<|^# *syntax *=|--link", text, re.MULTILINE), label
+        assert [value for name, _, value in found if name == "USER"] == [("1000",)], label
+        assert found[-1] == ("CMD", (), ("python",)), label
 
 
-def test_dockerfiles_are_for_linux_and_their_base_is_a_plain_python() -> None:
+def test_nothing_that_builds_stays_in_an_image_to_run_in() -> None:
+    for label, text in of_kind("Dockerfile"):
+        found = commands(text)
+        (*_, last) = [place for place, (name, _, _) in enumerate(found) if name == "FROM"]
+        assert found[last][2] == ("${BASE_IMAGE}",), label
+        copied = [value for name, _, value in found[last:] if name == "COPY"]
+        assert copied == [("/opt/env", "/opt/env")], label
+        runs = [value[0] for name, _, value in found[last:] if name == "RUN"]
+        assert not re.search(r"pip|apt|venv", " ".join(runs)), label
+        locks = [value[0] for name, _, value in found[:last] if name == "COPY" and value[0].endswith(".lock")]
+        assert locks, label
+        assert "conda" in locks[0] or "--require-hashes" in text, label
+
+
+def test_a_container_tells_its_health_by_importing_torch() -> None:
+    for label, text in of_kind("Dockerfile"):
+        (health,) = [value for name, _, value in commands(text) if name == "HEALTHCHECK"]
+        assert health == ("CMD", "python", "-c", "import torch"), label
+
+
+def test_dockerfiles_are_for_linux_and_their_base_is_a_plain_system_or_python() -> None:
     for label, plan, files in broad():
         for environment in plan.environments:
             name = plan.file_name(environment, "Dockerfile")
-            assert (name in files) == (environment.platform.is_linux and not environment.conda), label
+            assert (name in files) == environment.platform.is_linux, label
             if name in files:
-                assert f"\nARG BASE_IMAGE=python:{environment.python}-slim\n" in files[name]
+                base = "debian:1[23]" if environment.conda else f"python:{re.escape(str(environment.python))}"
+                assert re.search(rf"\nARG BASE_IMAGE={base}-slim(-trixie|-bookworm)?\n", files[name]), label
                 gpu = "--gpus all" in files[name], "NVIDIA_VISIBLE_DEVICES=all" in files[name]
                 assert gpu == (environment.cuda is not None,) * 2, label
 

@@ -8,16 +8,17 @@ import re
 import subprocess
 import sysconfig
 from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
 from packaging.requirements import Requirement
 
-from cudaenv.model.plan import Environment, Plan
+from cudaenv.model.plan import Environment, Plan, Shape
 from cudaenv.render.files import render_files
 from tests.support.asking import ask, lab
-from tests.support.planning import ROOT
+from tests.support.planning import ROOT, matrix
 
 TEMPLATES = {path.name: path.read_text("utf-8") for path in (ROOT / "templates").iterdir()}
 
@@ -77,18 +78,21 @@ def hadolint(path: Path) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("name", ASKED)
 def test_docker_reads_the_file_and_builds_where_the_toolkit_is(name: str) -> None:
     found, item = commands(files(name)["Dockerfile"]), environment(name)
-    arguments = dict(value[0].split("=", 1) for command, value in found if command == "ARG")
+    arguments = dict(
+        value[0].split("=", 1) for command, value in found if command == "ARG" and "=" in value[0]
+    )
     stages = [value for command, value in found if command == "FROM"]
     assert item.toolkit is not None
-    assert stages[0] == ("${BUILD_IMAGE}", "AS", "build") or stages[0][0] == "${BUILD_IMAGE}"
-    assert arguments["BUILD_IMAGE"] == item.build_image
+    argument = "BASE_IMAGE" if item.shape is Shape.DEVELOP else "BUILD_IMAGE"
+    assert stages[0][0] == f"${{{argument}}}"
+    assert arguments[argument] == item.build_image
     is_devel = bool(re.fullmatch(r"nvidia/cuda:\d+\.\d+\.\d+-devel-ubuntu\d\d\.\d\d", item.build_image))
     assert is_devel == (item.toolkit.provider == "system")
     if is_devel:
         release = item.build_image.partition(":")[2]
         assert release.startswith(f"{item.toolkit.cuda}.")
-    assert [value for command, value in found if command == "USER"][-1] != ("root",)
-    assert ("CMD", ("python",)) in found
+    assert [value for command, value in found if command == "USER"][-1] in {("1000",), ("10001",)}
+    assert found[-1] == ("CMD", ("bash",) if item.shape is Shape.DEVELOP else ("python",))
 
 
 @pytest.mark.parametrize("name", ASKED)
@@ -105,18 +109,102 @@ def test_hadolint_would_complain(tmp_path: Path) -> None:
     assert {item["code"] for item in hadolint(path)} >= {"DL3015", "DL3002"}
 
 
-def test_who_only_runs_what_was_built_gets_a_second_stage() -> None:
-    item, found = environment("build-by-system"), commands(files("build-by-system")["Dockerfile"])
+@pytest.mark.parametrize("name", ["build-by-system", "build-by-wheels"])
+def test_who_only_runs_what_was_built_gets_an_image_of_wheels_alone(name: str) -> None:
+    item, found = environment(name), commands(files(name)["Dockerfile"])
     stages = [value for command, value in found if command == "FROM"]
-    assert len(stages) == 2
-    assert stages[1] == ("${BASE_IMAGE}",)
+    assert [stage[0] for stage in stages] == ["${BUILD_IMAGE}", "${BASE_IMAGE}", "${BASE_IMAGE}"]
     assert "nvidia/cuda" not in item.base_image
-    last = max(place for place, (command, _) in enumerate(found) if command == "FROM")
-    copied = [value for command, value in found[last:] if command == "COPY"]
-    assert any("/opt/env" in value for value in copied)
-    after = " ".join(" ".join(value) for _, value in found[last:])
+    places = [place for place, (command, _) in enumerate(found) if command == "FROM"]
+    after = " ".join(" ".join(value) for _, value in found[places[1] :])
     assert "CUDA_HOME" not in after
-    assert "nvcc" not in after
+    assert not re.search(r"g\+\+|no-build-isolation|ccache", after)
+    assert ("apt-get" in after) == bool(item.libraries)
+    copied = [value for command, value in found[places[2] :] if command == "COPY"]
+    assert copied == [("/opt/env", "/opt/env")]
+
+
+def test_an_image_has_the_libraries_that_its_wheels_do_not_bring() -> None:
+    """OpenCV's wheels load libGL, and a slim image has none: mmcv would not be importable."""
+    item, text = environment("build-by-wheels"), files("build-by-wheels")["Dockerfile"]
+    assert "libgl1" in item.libraries
+    last = text[text.rindex("\nFROM ") :]
+    assert f"apt-get install --yes --no-install-recommends {' '.join(item.libraries)}" in last
+    assert environment("build-by-system").libraries == ()
+    assert any(name.startswith("system-libraries") for name, _ in item.rows)
+
+
+def test_an_image_to_run_in_has_no_compiler_from_wheels() -> None:
+    """The lock has the wheels of the toolkit, which only building needs."""
+    text = files("build-by-wheels")["Dockerfile"]
+    (program,) = set(re.findall(r'-e "(/\^nvidia-[^"]+)"', text))
+    lock = "".join(
+        f"{name} @ https://x.example/{name}.whl \\\n    --hash=sha256:{'0' * 64}\n"
+        for name in ("cuda-toolkit", "nvidia-cuda-nvcc", "nvidia-cuda-runtime", "nvidia-nvvm", "torch")
+    )
+    left = subprocess.run(
+        ["sed", "-e", program], input=lock, capture_output=True, text=True, check=True
+    ).stdout
+    assert re.findall(r"^(\S+) @", left, re.MULTILINE) == ["cuda-toolkit", "nvidia-cuda-runtime", "torch"]
+    assert left.count("--hash") == 3
+    assert "nvidia-cuda-nvcc" not in files("wheels")["Dockerfile"].replace("COPY", ""), (
+        "who develops keeps it"
+    )
+
+
+def test_what_is_built_is_built_from_the_hashed_lock() -> None:
+    """The call of pip takes the package's own lines of the lock of builds, which it requires hashes of."""
+    text = files("build-by-wheels")["Dockerfile"]
+    runs = [value[0] for command, value in commands(text) if command == "RUN"]
+    (run,) = [run for run in runs if "--no-build-isolation" in run]
+    assert "--require-hashes --requirement /tmp/source.lock" in run
+    (program,) = re.findall(r'-e "(/\^mmcv [^"]+)"', run)
+    lock = (
+        "# mmcv @ nothing\n"
+        f"mmcv @ https://x.example/mmcv-2.tar.gz \\\n    --hash=sha256:{'1' * 64}\n"
+        f"mmcv-extra @ https://x.example/mmcv_extra-2.tar.gz \\\n    --hash=sha256:{'2' * 64}\n"
+    )
+    done = subprocess.run(
+        ["sed", "-n", "-e", "", "-e", program], input=lock, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines() == lock.splitlines()[1:3]
+
+
+def test_toolkits_of_wheels_get_the_names_that_linkers_look_for() -> None:
+    for name in ASKED:
+        has_links = "ln -s lib" in files(name)["Dockerfile"]
+        toolkit = environment(name).toolkit
+        assert toolkit is not None
+        assert has_links == (toolkit.provider == "pip"), name
+
+
+def test_what_is_compiled_in_is_never_newer_than_what_it_runs_in() -> None:
+    systems = {row.os: row for row in matrix().tables.systems}
+    of_image = {f"{row.image}:{row.release}": systems[row.os] for row in matrix().tables.images}
+    seen = 0
+    for gpu, cuda in product(
+        ("GTX 1080 Ti", "V100", "A100", "H100", "RTX 5090"), ("11.8", "12.1", "12.6", "12.8", "13.0")
+    ):
+        plan = ask(lab(gpu, "595.71.05"), cuda=cuda, packages=["flash-attn==2.5.9.post1"])
+        for item in plan.environments:
+            if item.shape is not Shape.BUILD or not item.build_image.startswith("nvidia/cuda"):
+                continue
+            build = systems[item.build_image.rpartition("-")[2]]
+            run = of_image[item.base_image]
+            assert run.glibc >= build.glibc
+            assert int(run.gcc) >= int(build.gcc)
+            seen += 1
+    assert seen > 1
+
+
+def test_a_devcontainer_is_of_the_same_image_and_keeps_its_caches(tmp_path: Path) -> None:
+    text = files("wheels")[".devcontainer/devcontainer.json"]
+    document = json.loads(re.sub(r"^//.*$", "", text, flags=re.MULTILINE))
+    assert document["build"] == {"dockerfile": "../Dockerfile", "context": ".."}
+    assert document["remoteUser"] == "app"
+    assert "--create-home app" in files("wheels")["Dockerfile"]
+    assert "postCreateCommand" not in document, "there is no project to install"
+    assert ".devcontainer/devcontainer.json" not in files("build-by-system")
 
 
 def test_who_develops_stays_where_the_compiler_is() -> None:
@@ -129,11 +217,12 @@ def test_who_develops_stays_where_the_compiler_is() -> None:
 def test_each_build_is_a_layer_with_its_variables_after_the_lock(name: str) -> None:
     item, text = environment(name), files(name)["Dockerfile"]
     runs = [value[0] for command, value in commands(text) if command == "RUN"]
-    (locked,) = [
+    locked, *_ = [
         place for place, run in enumerate(runs) if "--require-hashes" in run and "requirements.lock" in run
     ]
     for phase in item.phases[1:]:
         (place,) = [place for place, run in enumerate(runs) if "--no-build-isolation" in run]
+        assert "--mount=type=cache" in text
         assert place > locked
         assert "--no-deps" in runs[place]
         for key, value in phase.env:

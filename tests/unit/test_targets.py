@@ -1,4 +1,4 @@
-"""Targets: what each plans and never plans, over all GPUs, drivers, platforms and providers."""
+"""Targets: what each plans and never plans."""
 
 from __future__ import annotations
 
@@ -7,101 +7,23 @@ from itertools import product
 import pytest
 from packaging.specifiers import SpecifierSet
 
-from cudaenv.matrix.packages import Release
-from cudaenv.model.machine import Machine
 from cudaenv.model.plan import Environment, Plan
-from cudaenv.model.spec import Provider
-from cudaenv.model.versions import DriverVersion
-from cudaenv.planner.problem import Problem
-from cudaenv.planner.search import assessments
 from tests.support.asking import (
     CAPABILITIES,
     DRIVERS,
-    PLATFORMS,
-    PROVIDERS,
-    TARGETS,
     TOOLKITS,
     ask,
     asked,
     compiles_for,
     driver_runs,
-    has_own_driver,
     lab,
-    numbers,
     package,
     planned,
-    runs_machine_code,
     the,
 )
-from tests.support.planning import machine, matrix
+from tests.support.planning import matrix
 
 GPUS = ("3.7", "5.2", "6.1", "7.0", "7.5", "8.6", "9.0", "10.3", "12.0", "12.1")
-
-
-def grid(platform: str) -> tuple[Machine, ...]:
-    """Every GPU with every driver; on other platforms than the usual one with every other driver, in turn."""
-    return tuple(
-        machine(f"{gpu}/{driver}", [gpu], driver, platform=platform)
-        for number, gpu in enumerate(CAPABILITIES)
-        for driver in (DRIVERS if platform == "linux-64" else DRIVERS[number % 2 :: 2])
-    )
-
-
-# Every GPU x driver x target x platform x provider: whatever is preferred, what may be chosen runs.
-
-
-@pytest.mark.parametrize("target", TARGETS)
-@pytest.mark.parametrize("platform", PLATFORMS)
-def test_what_may_be_planned_breaks_no_floor_and_reaches_every_gpu(target: str, platform: str) -> None:
-    pairs = 0
-    for provider in PROVIDERS:
-        spec = asked(*grid(platform), target=target, provider=provider)
-        (assessment,) = assessments(Problem(spec, matrix()))
-        hosts = [tuple(kind.machine.name.split("/")) for kind in assessment.kinds]
-        assert len(hosts) == len(spec.machines)
-        for candidate, covered in assessment.coverage:
-            stack = candidate.stack
-            assert stack.cuda is not None
-            cuda, sms = str(stack.cuda), tuple(str(sm) for sm in stack.sms)
-            ptx = [str(sm) for sm in stack.ptx]
-            codes = [
-                ([str(sm) for sm in row.sms], [str(sm) for sm in row.exact], bool(row.ptx))
-                for row in (pick.row for pick in candidate.picks)
-                if isinstance(row, Release) and (row.sms or row.exact)
-            ]
-            toolkit = str(candidate.toolkit.cuda) if candidate.toolkit else ""
-            assert toolkit in {"", cuda}
-            for gpu, driver in (hosts[index] for index in covered):
-                pairs += 1
-                by_ptx = has_own_driver(cuda, driver, platform) and any(
-                    numbers(sm) <= numbers(gpu) for sm in ptx
-                )
-                assert driver_runs(cuda, driver, platform), (candidate, driver)
-                assert runs_machine_code(sms, gpu) or by_ptx, (stack.title, gpu)
-                assert not toolkit or compiles_for(toolkit, gpu), (toolkit, gpu)
-                assert all(
-                    runs_machine_code(code, gpu) or gpu in exact or only_ptx
-                    for code, exact, only_ptx in codes
-                ), (candidate.releases, gpu)
-    assert pairs > 1_000
-
-
-@pytest.mark.parametrize("provider", PROVIDERS)
-def test_what_is_planned_for_one_machine_is_among_what_may_be(provider: str) -> None:
-    """The law above is about candidates; this ties it to plans, for every target."""
-    for target, gpu in product(TARGETS, GPUS[1::3]):
-        for driver in ("470.82.01", "550.54.15", "595.71.05"):
-            for item in planned(asked(lab(gpu, driver), target=target, provider=provider)):
-                assert item.cuda is not None
-                assert driver_runs(str(item.cuda), driver)
-                assert item.driver_required is not None
-                assert item.driver_required.linux is not None
-                assert item.driver_required.linux <= DriverVersion.parse(driver)
-                assert Provider(item.provider) in matrix_providers(target)
-
-
-def matrix_providers(target: str) -> tuple[Provider, ...]:
-    return tuple(Provider(word) for word in matrix().target(target).providers)
 
 
 # run-only

@@ -1,0 +1,57 @@
+"""References of container images: `python:3.12-slim`, `nvidia/cuda:12.8.1-devel-ubuntu24.04`.
+
+The form is that of https://pkg.go.dev/github.com/distribution/reference without upper case in names and with
+sha256 only.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final, Self
+
+IMAGE: Final = re.compile(
+    r"(?P<name>[a-z0-9]+(?:[._-]+[a-z0-9]+)*(?::[0-9]{1,5}(?=/))?"
+    r"(?:/[a-z0-9]+(?:[._-]+[a-z0-9]+)*)*)"
+    r"(?::(?P<tag>[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}))?(?:@sha256:[0-9a-f]{64})?"
+)
+DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True)
+class ImageReference:
+    """An image by its tag. `registry` is empty for those of Docker Hub, `repository` its path there."""
+
+    name: str
+    tag: str
+    registry: str
+    repository: str
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read a reference; without a tag `latest` is meant. ValueError for anything else.
+
+        The first part is a registry where it has a dot or a port, or is `localhost`; what has no other part
+        lies in `library`.
+        """
+        match = IMAGE.fullmatch(text)
+        if match is None or "@" in text:
+            raise ValueError(f"not an image with a tag: {text!r}")
+        name, tag = match["name"], match["tag"] or "latest"
+        first, slash, rest = name.partition("/")
+        if slash and ("." in first or ":" in first or first == "localhost"):
+            is_hub = first == "docker.io"
+            return cls(name, tag, "" if is_hub else first, rest)
+        return cls(name, tag, "", name if slash else f"library/{name}")
+
+    def __str__(self) -> str:
+        return f"{self.name}:{self.tag}"
+
+    def pinned(self, digest: str) -> str:
+        """The same image by a digest. ValueError where that is none.
+
+        Without its tag: some engines take no reference that has both.
+        """
+        if not DIGEST.fullmatch(digest):
+            raise ValueError(f"not a digest: {digest!r}")
+        return f"{self.name}@{digest}"

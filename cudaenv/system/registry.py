@@ -1,0 +1,142 @@
+"""Registries of container images: the digest that a tag has now.
+
+The protocol: https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pulling-manifests, and for
+tokens https://distribution.github.io/distribution/spec/auth/token/.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import time
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import quote, urlencode, urlsplit
+
+from cudaenv.errors import FetchError, UnreachableError
+from cudaenv.model.addresses import is_loopback
+from cudaenv.model.images import ImageReference
+from cudaenv.model.machine import Platform
+from cudaenv.system.addresses import shown
+from cudaenv.system.answers import Answer
+from cudaenv.system.http import Client
+
+DOCKER_HUB: Final = "https://registry-1.docker.io"
+"""Where images lie whose names have no registry."""
+
+LISTS: Final = (
+    "application/vnd.oci.image.index.v1+json",
+    "application/vnd.docker.distribution.manifest.list.v2+json",
+)
+MANIFESTS: Final = (
+    "application/vnd.oci.image.manifest.v1+json",
+    "application/vnd.docker.distribution.manifest.v2+json",
+)
+ARCHITECTURES: Final = {Platform.LINUX_64: "amd64", Platform.LINUX_AARCH64: "arm64"}
+
+MAX_MANIFEST: Final = 4 << 20  # bytes: what a registry has to accept at least
+MAX_TOKEN: Final = 1 << 20  # bytes
+LONGEST_WAIT_S: Final = 2
+"""How long a registry that counts requests may ask to be left alone."""
+
+_CHALLENGE = re.compile(r'([a-z]+)="([^"]*)"')
+
+
+def image_digest(reference: ImageReference, platform: Platform, client: Client, hub: str = DOCKER_HUB) -> str:
+    """Return the digest that a tag has now, `sha256:` and 64 digits, counted over what was received.
+
+    It is that of the index where the tag has images for several platforms, so that every engine finds its
+    own in it; else that of the one image. `hub` is where images without a registry lie. FetchError where
+    the registry has no such tag, or nothing for the platform; UnreachableError where it does not answer,
+    or wants to be left alone for longer.
+    """
+    base = f"https://{reference.registry}" if reference.registry else hub.rstrip("/")
+    url = f"{base}/v2/{reference.repository}/manifests/{quote(reference.tag)}"
+    answer = _ask(url, client)
+    if answer.status == 404:
+        raise FetchError(f"the registry has no image `{reference}`")
+    if answer.status != 200:
+        raise FetchError(f"the registry refuses to tell of `{reference}`", [f"it answered {answer.status}"])
+    _check_platform(reference, platform, answer)
+    return f"sha256:{hashlib.sha256(answer.body).hexdigest()}"
+
+
+def _ask(url: str, client: Client) -> Answer:
+    """The answer of a registry; with a token where it wants one, and again after the pause it asks for."""
+    authorization = ""
+    for is_last in (False, False, True):
+        answer = client.get(
+            url,
+            limit=MAX_MANIFEST,
+            allow={401, 403, 404, 429},
+            accept=", ".join((*LISTS, *MANIFESTS)),
+            authorization=authorization,
+        )
+        if answer.status == 429:
+            _wait(url, answer, is_last=is_last)
+        elif answer.status == 401 and not authorization:
+            authorization = f"Bearer {_token(url, answer.challenge, client)}"
+        else:
+            break
+    return answer
+
+
+def _wait(url: str, answer: Answer, *, is_last: bool) -> None:
+    """Wait as long as the registry asks for. UnreachableError where that is too long, or was in vain.
+
+    Retry-After may be a day, which is longer (https://www.rfc-editor.org/rfc/rfc9110#field.retry-after).
+    """
+    text = answer.retry_after
+    seconds = int(text) if re.fullmatch(r"\d{1,6}", text) else LONGEST_WAIT_S + 1
+    if is_last or seconds > LONGEST_WAIT_S:
+        asked = [f"it asks to be left alone for {text} s"] if re.fullmatch(r"\d{1,6}", text) else []
+        raise UnreachableError(f"`{shown(url)}` was asked too often", asked)
+    time.sleep(seconds)
+
+
+def _token(url: str, challenge: str, client: Client) -> str:
+    """A token of the service that a registry names. FetchError where it names none that may be asked."""
+    scheme, _, rest = challenge.partition(" ")
+    said = dict(_CHALLENGE.findall(rest))
+    realm = urlsplit(said.get("realm", ""))
+    is_local = is_loopback(realm.hostname or "") and is_loopback(urlsplit(url).hostname or "")
+    if scheme.lower() != "bearer" or (realm.scheme != "https" and not is_local):
+        raise FetchError(f"`{shown(url)}` wants to be asked in a way that is not known")
+    query = urlencode({key: said[key] for key in ("service", "scope") if key in said})
+    answer = client.get(f"{realm.geturl()}?{query}", limit=MAX_TOKEN, accept="application/json")
+    document = _object(answer.body, realm.geturl())
+    token = document.get("token") or document.get("access_token")
+    if not isinstance(token, str) or not re.fullmatch(r"[!-~]+", token):
+        raise FetchError(f"`{shown(realm.geturl())}` gave no token")
+    return token
+
+
+def _check_platform(reference: ImageReference, platform: Platform, answer: Answer) -> None:
+    """FetchError for an index without the platform. Of one image only its configuration would tell."""
+    document = _object(answer.body, str(reference))
+    kind = document.get("mediaType") or answer.content_type.partition(";")[0]
+    if kind in MANIFESTS:
+        return
+    entries = document.get("manifests")
+    if kind not in LISTS or not isinstance(entries, list):
+        raise FetchError(f"what the registry has as `{reference}` is no image")
+    found = {_architecture(entry) for entry in entries if isinstance(entry, dict)}
+    if ARCHITECTURES[platform] not in found:
+        raise FetchError(f"`{reference}` has no image for {platform}")
+
+
+def _architecture(entry: Mapping[str, Any]) -> str:
+    platform = entry.get("platform")
+    is_linux = isinstance(platform, dict) and platform.get("os") == "linux"
+    return str(platform.get("architecture")) if isinstance(platform, dict) and is_linux else ""
+
+
+def _object(body: bytes, where: str) -> dict[str, Any]:
+    try:
+        document = json.loads(body.decode())
+    except (ValueError, RecursionError):
+        document = None
+    if not isinstance(document, dict):
+        raise FetchError(f"`{shown(where)}` answered with something that is no JSON document")
+    return document

@@ -1,0 +1,144 @@
+"""The workshop: what an installed environment compiles with on this machine, and what of it is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cudaenv.model.spec import Provider
+from cudaenv.model.versions import CudaVersion
+from cudaenv.system.cuda_home import complete
+from cudaenv.system.toolkits import FoundCompiler, FoundToolkit, find_compiler, find_toolkits
+
+CCBIN = "-ccbin="
+FLAGS = "NVCC_PREPEND_FLAGS"
+PREFIXES = ("$VIRTUAL_ENV", "$CONDA_PREFIX")
+"""How a plan spells the folder of an environment, which it does not know."""
+
+OLDEST_GCC = 7
+"""No release of torch that is planned compiles with an older one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workshop:
+    """Variables that hold for every command, the compiler, and a sentence for each thing that is missing.
+
+    `home` is the folder of the toolkit; None where nothing is to be compiled.
+    """
+
+    variables: Mapping[str, str]
+    home: Path | None = None
+    compiler: FoundCompiler | None = None
+    no_toolkit: str = ""
+    no_compiler: str = ""
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """What is missing."""
+        return tuple(filter(None, (self.no_toolkit, self.no_compiler)))
+
+
+def workshop(environment: Mapping[str, Any], prefix: Path, environ: Mapping[str, str]) -> Workshop:
+    """What an environment of a lock compiles with, where it is installed in `prefix`.
+
+    Where the machine's toolkit lies elsewhere than usual, or another compiler than the planned one will
+    do, the variables say so.
+    """
+    variables = filled(environment["env"], prefix)
+    toolkit = environment["toolkit"]
+    if toolkit is None:
+        return Workshop(variables=variables)
+    home, no_toolkit = _home(toolkit, prefix, environ)
+    compiler, no_compiler = None, ""
+    if toolkit["host_compiler"]["kind"] == "gcc" and toolkit["provider"] != Provider.CONDA:
+        compiler = _compiler(toolkit["host_compiler"], variables.pop(FLAGS, ""), environ)
+        no_compiler = "" if compiler else _no_compiler(toolkit, environ)
+        if compiler and compiler.program != "g++":
+            variables[FLAGS] = f"{CCBIN}{compiler.program}"
+    return Workshop(
+        variables=variables | {"CUDA_HOME": str(home)},
+        home=home,
+        compiler=compiler,
+        no_toolkit=no_toolkit,
+        no_compiler=no_compiler,
+    )
+
+
+def missing_before(
+    environment: Mapping[str, Any], prefix: Path, environ: Mapping[str, str]
+) -> tuple[str, ...]:
+    """What compiling lacks before anything is installed: wheels bring a toolkit, and no compiler of C++."""
+    shop = workshop(environment, prefix, environ)
+    comes = environment["toolkit"] is not None and environment["toolkit"]["provider"] == Provider.PIP
+    return tuple(filter(None, (shop.no_compiler,))) if comes else shop.missing
+
+
+def complete_toolkit(environment: Mapping[str, Any], prefix: Path) -> None:
+    """Make the links that a toolkit of wheels lacks; no other provider's needs any."""
+    toolkit = environment["toolkit"]
+    if toolkit is not None and toolkit["provider"] == Provider.PIP:
+        complete(_planned_home(toolkit, prefix))
+
+
+def _planned_home(toolkit: Mapping[str, Any], prefix: Path) -> Path:
+    return Path(filled({"home": toolkit["home"]}, prefix)["home"])
+
+
+def filled(variables: Mapping[str, str], prefix: Path) -> dict[str, str]:
+    """A plan's variables with the folder of the environment in them."""
+    values = dict(variables)
+    for name in PREFIXES:
+        values = {key: value.replace(name, str(prefix)) for key, value in values.items()}
+    return values
+
+
+def _home(toolkit: Mapping[str, Any], prefix: Path, environ: Mapping[str, str]) -> tuple[Path, str]:
+    """The toolkit's folder, and what is wrong with it; the system's counts wherever it stands."""
+    planned = _planned_home(toolkit, prefix)
+    if toolkit["provider"] != Provider.SYSTEM:
+        is_there = any((planned / "bin" / name).is_file() for name in ("nvcc", "nvcc.exe"))
+        return planned, "" if is_there else f"there is no nvcc in {planned}: `cudaenv sync` installs it"
+    cuda = CudaVersion.parse(toolkit["version"])
+    found = find_toolkits({**environ, "CUDA_HOME": environ.get("CUDA_HOME", str(planned))})
+    fitting = next((item for item in found if item.cuda == cuda), None)
+    if fitting is not None:
+        return fitting.home, ""
+    return planned, _no_toolkit(toolkit, found)
+
+
+def _no_toolkit(toolkit: Mapping[str, Any], found: tuple[FoundToolkit, ...]) -> str:
+    others = ", ".join(f"{item.cuda} in {item.home}" for item in found)
+    there = f" (there is {others})" if others else ""
+    ways = "; ".join(toolkit["steps"])
+    return f"there is no toolkit of CUDA {toolkit['version']} on this machine{there}: {ways}"
+
+
+def _compiler(host: Mapping[str, Any], flags: str, environ: Mapping[str, str]) -> FoundCompiler | None:
+    """The planned compiler, else the usual one, else the newest: the first that is there and accepted."""
+    newest = int(host["newest"] or 0)
+    for program in _programs(flags, newest):
+        found = find_compiler(program, environ)
+        if found is not None and (not newest or found.major <= newest):
+            return found
+    return None
+
+
+def _programs(flags: str, newest: int) -> Iterator[str]:
+    if flags.startswith(CCBIN):
+        yield flags.removeprefix(CCBIN)
+    yield "g++"
+    yield from (f"g++-{major}" for major in range(newest, OLDEST_GCC - 1, -1))
+
+
+def _no_compiler(toolkit: Mapping[str, Any], environ: Mapping[str, str]) -> str:
+    newest = toolkit["host_compiler"]["newest"]
+    package = toolkit["host_compiler"]["package"] or "g++"
+    accepted = f"gcc {newest} at most" if newest else "gcc"
+    usual = find_compiler("g++", environ)
+    there = f"`g++` is {usual.version}" if usual else "there is no `g++` on PATH"
+    return (
+        f"{there}, and nvcc of CUDA {toolkit['version']} needs a host compiler that it accepts ({accepted}): "
+        f"the package {package} of Debian and Ubuntu, `module load gcc/{newest or ''}` on a cluster"
+    )

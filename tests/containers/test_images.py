@@ -1,0 +1,280 @@
+"""Rendered Dockerfiles, built by buildah on a system made here under the base images' names, and run.
+
+The locks are real and the Dockerfiles unchanged; of the locks all but a few packages are left out, so that
+it is a matter of seconds and not of gigabytes.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import tomli_w
+
+from tests.end_to_end.test_builds import BACKEND, TABLE, TINY_EXT
+from tests.support.containers import Engine, make_stand_in, obstacle, only
+from tests.support.index import IndexServer, pytorch_like_world
+from tests.support.planning import ROOT
+from tests.support.project import V100, make_project
+from tests.support.wheels import Wheel
+
+pytestmark = [
+    pytest.mark.timeout(900),
+    pytest.mark.e2e,
+    pytest.mark.online,
+    pytest.mark.skipif(bool(obstacle()), reason=obstacle() or "nothing"),
+]
+
+BASE = "localhost/stand-in"
+SMALL = ("jinja2", "markupsafe", "numpy", "typing-extensions")
+TOOLKIT = (
+    "nvidia-cuda-nvcc",
+    "nvidia-cuda-crt",
+    "nvidia-cuda-cccl",
+    "nvidia-cuda-runtime",
+    "nvidia-nvvm",
+    "ninja",
+)
+
+PROJECT = """\
+[build-system]
+requires = ["hatchling"]
+build-backend = "hatchling.build"
+
+[project]
+name = "demo"
+version = "1.0"
+dependencies = ["a-package-that-is-nowhere"]
+"""
+
+SAXPY = """\
+#include <cuda_fp16.h>
+#include <cstdio>
+__global__ void saxpy(int n, float a, const float *x, float *y) {
+  int i = blockIdx.x * blockDim.x + threadIdx.x;
+  if (i < n) y[i] = a * x[i] + y[i];
+}
+int main() {
+  saxpy<<<1, 32>>>(0, 2.f, nullptr, nullptr);
+  std::puts(cudaGetErrorName(cudaGetLastError()));
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    made = Engine(tmp_path_factory.mktemp("images"))
+    yield made
+    made.buildah("rmi", "--all", "--force", status=None)
+
+
+@pytest.fixture(scope="module")
+def python(engine: Engine) -> str:
+    """The Python of the stand-in."""
+    return make_stand_in(engine, BASE)
+
+
+def cudaenv(folder: Path, *arguments: str) -> str:
+    """Run the real program on a project, on PyPI."""
+    done = subprocess.run(
+        [sys.executable, "-m", "cudaenv", *arguments, "--project", folder],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def locked(folder: Path, engine: Engine, python: str, names: tuple[str, ...], **spec: object) -> Path:
+    """A project, locked on PyPI, whose images have their names here; most of its lock is left out."""
+    machine = {"name": "desk", "gpu": ["RTX 4090"], "driver": "595.71.05", "platform": "linux-64"}
+    document = {"python": python, "provider": "pip", **spec, "machine": [machine]}
+    folder.mkdir()
+    (folder / "cudaenv.toml").write_text(tomli_w.dumps(document))
+    cudaenv(folder, "lock")
+    (environment,) = json.loads((folder / "cudaenv.lock").read_text())["environments"]
+    engine.rename(BASE, environment["base_image"]["run"])
+    lock = folder / "requirements.lock"
+    lock.write_text(only(lock.read_text(), names))
+    unpinned(folder, environment["base_image"]["run"])
+    return folder
+
+
+def unpinned(folder: Path, image: str) -> None:
+    """Where the registry was there, the digest is that of the real image."""
+    path = folder / "Dockerfile"
+    name = image.partition(":")[0]
+    path.write_text(re.sub(rf"={name}@sha256:[0-9a-f]{{64}}", f"={image}", path.read_text()))
+
+
+@pytest.fixture(scope="module")
+def to_run(engine: Engine, python: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with a package of its own, to be run and no more."""
+    folder = tmp_path_factory.mktemp("run") / "project"
+    made = locked(folder, engine, python, SMALL, packages={"torch": "*", "numpy": "*"})
+    (made / "pyproject.toml").write_text(PROJECT)
+    (made / "demo.py").write_text("import numpy\nANSWER = int(numpy.float32(42))\n")
+    (made / ".env").write_text("TOKEN=secret\n")
+    cudaenv(made, "render", "--force")
+    unpinned(made, json.loads((made / "cudaenv.lock").read_text())["environments"][0]["base_image"]["run"])
+    return made
+
+
+def test_an_image_to_run_in(engine: Engine, to_run: Path) -> None:
+    engine.build(to_run, "app")
+    try:
+        probe = "import demo, jinja2, os; print(demo.ANSWER, os.getuid(), os.path.realpath(jinja2.__file__))"
+        answer, user, place = engine.run("app", "python", "-c", probe).split()[-3:]
+        assert (answer, user) == ("42", "1000")
+        assert place.startswith("/opt/env/lib/")
+        rest = (
+            "ls /opt/env/bin; command -v gcc g++ nvcc; touch /opt/env/x; ls -a /src /wheels; "
+            "touch /work/x && echo ok"
+        )
+        said = engine.run("app", "sh", "-c", f"exec 2>&1; {rest}")
+        assert "/opt/env/x': Permission denied" in said
+        assert said.split()[-1] == "ok"
+        assert not re.search(r"\bpip|g\+\+|gcc|nvcc|\.env\b", said.replace("/opt/env", ""))
+        config = json.loads(engine.buildah("inspect", "--type", "image", "app"))["Docker"]["config"]
+        assert config["Healthcheck"]["Test"] == ["CMD", "python", "-c", "import torch"]
+        assert "NVIDIA_DRIVER_CAPABILITIES=compute,utility" in config["Env"]
+    finally:
+        engine.remove("app")
+
+
+def test_a_wheel_that_is_not_the_locked_one_ends_the_build(engine: Engine, to_run: Path) -> None:
+    lock = to_run / "requirements.lock"
+    text = lock.read_text()
+    lock.write_text(re.sub(r"sha256:[0-9a-f]{64}", f"sha256:{'0' * 64}", text))
+    try:
+        said = engine.build(to_run, "never", status=1)
+    finally:
+        lock.write_text(text)
+    assert "DO NOT MATCH THE HASHES" in said
+
+
+def test_an_index_that_does_not_answer_ends_the_build(engine: Engine, to_run: Path) -> None:
+    said = engine.build(to_run, "never", arguments={"DEFAULT_MIRROR": "http://127.0.0.1:9"}, status=1)
+    assert "Connection refused" in said
+    assert "127.0.0.1" in said
+
+
+def test_a_private_index_gives_wheels_for_a_secret_that_stays_out_of_the_image(
+    engine: Engine, to_run: Path, tmp_path: Path
+) -> None:
+    wheel = Wheel("tiny", "1.0", "py3-none-any", files={"tiny.py": b""})
+    place = tmp_path / "index/packages/aa"
+    place.mkdir(parents=True)
+    (place / wheel.filename).write_bytes(wheel.data)
+    url = f"https://files.example/packages/aa/{wheel.filename}"
+    context = tmp_path / "context"
+    shutil.copytree(to_run, context)
+    (context / "requirements.lock").write_text(f"tiny @ {url} \\\n    --hash=sha256:{wheel.sha256}\n")
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login ann password swordfish\n")
+    with IndexServer(tmp_path / "index") as server:
+        server.require_auth("/packages", "ann", "swordfish")
+        mirror = {"DEFAULT_MIRROR": server.url}
+        assert "401" in engine.build(context, "never", arguments=mirror, status=1)
+        engine.build(context, "private", arguments=mirror, secrets={"netrc": netrc})
+    try:
+        assert (
+            engine.run("private", "python", "-c", "import tiny; print(tiny.__file__)")
+            .split()[-1]
+            .startswith("/opt/env/")
+        )
+        found = engine.run(
+            "private", "sh", "-c", "grep -rl swordfish /root /opt /etc /home /tmp; echo none", user="0"
+        )
+        assert found.split()[-1:] == ["none"]
+        assert "swordfish" not in found
+        assert "swordfish" not in engine.buildah("inspect", "--type", "image", "private")
+    finally:
+        engine.remove("private")
+
+
+def test_what_an_apptainer_definition_runs_makes_the_same_environment(engine: Engine, to_run: Path) -> None:
+    """Apptainer is not here; its lines run in a container of the image that it begins with."""
+    cudaenv(to_run, "render", "--apptainer", "--force")
+    text = (to_run / "Apptainer.def").read_text()
+    (files,) = re.findall(r"^%files\n((?:    .+\n)+)", text, re.MULTILINE)
+    (post,) = re.findall(r"^%post\n((?:    .+\n)+)", text, re.MULTILINE)
+    container = engine.buildah("from", "--pull-never", BASE).split()[-1]
+    try:
+        for line in files.splitlines():
+            source, target = line.split()
+            engine.buildah("copy", container, to_run / source, target)
+        engine.buildah("run", "--isolation", "chroot", container, "--", "sh", "-ec", post)
+        command = ["/opt/env/bin/python", "-c", "import demo; print(demo.ANSWER)"]
+        said = engine.buildah("run", "--isolation", "chroot", container, "--", *command)
+        assert said.split()[-1] == "42"
+    finally:
+        engine.buildah("rm", container)
+
+
+def test_an_image_to_develop_in_compiles_a_kernel(engine: Engine, python: str, tmp_path: Path) -> None:
+    folder = tmp_path / "project"
+    locked(folder, engine, python, TOOLKIT, target="develop-kernels", packages={"numpy": "*"})
+    engine.build(folder, "develop")
+    try:
+        write = f"cat > saxpy.cu <<'END'\n{SAXPY}END\n"
+        # Static, then shared, which needs the links; and through the cache, which then has it.
+        compiling = (
+            "nvcc saxpy.cu -o a && nvcc -cudart shared -L$CUDA_HOME/lib64 saxpy.cu -o b && "
+            "$PYTORCH_NVCC -c saxpy.cu -o c.o && ccache --show-stats && ./a && id -u"
+        )
+        said = engine.run("develop", "sh", "-ec", f"{write}{compiling}")
+        assert re.search(r"cudaError(InsufficientDriver|NoDevice)", said)
+        assert said.split()[-1] == "1000"
+        assert re.search(r"Cacheable calls: +[1-9]", said)
+        assert "ninja" in engine.run(
+            "develop", "sh", "-c", "command -v ninja cmake pip; pip install --quiet --no-index x || true"
+        )
+    finally:
+        engine.remove("develop")
+
+
+def test_what_is_built_from_source_ends_as_a_wheel_in_an_image_without_a_compiler(
+    engine: Engine, python: str, tmp_path: Path
+) -> None:
+    """A toolkit of the system: what compiles in NVIDIA's image runs in Python's."""
+    matrix = tmp_path / "matrix"
+    shutil.copytree(ROOT / "matrix", matrix)
+    table = TABLE.format(
+        name="tiny-ext", requires="torch tiny-build", env="TORCH_CUDA_ARCH_LIST={sms} TINY_JOBS={jobs}"
+    )
+    (matrix / "packages/tiny-ext.yaml").write_text(table, encoding="utf-8")
+    world = pytorch_like_world(tmp_path / "world")
+    backend = Wheel("tiny-build", "1.0", "py3-none-any", files={"tiny_build/__init__.py": BACKEND})
+    world.add("simple", backend, TINY_EXT)
+    with IndexServer(world.folder) as server:
+        project = make_project(tmp_path, world, server)
+        project.environ["CUDAENV_MATRIX"] = str(matrix)
+        project.lock(V100, packages={"torch": "*", "tiny-ext": "*"}, python=python)
+        (environment,) = json.loads(project.text("cudaenv.lock"))["environments"]
+        assert environment["base_image"]["build"].startswith("nvidia/cuda:")
+        engine.rename(BASE, environment["base_image"]["build"])
+        engine.rename(BASE, environment["base_image"]["run"])
+        mirror = {"PYTORCH_MIRROR": project.mirror}
+        engine.build(project.folder, "built", arguments=mirror)
+        lock = project.folder / "requirements.build.lock"
+        lock.write_text(lock.read_text().replace(TINY_EXT.sha256, "0" * 64))
+        assert "DO NOT MATCH THE HASHES" in engine.build(project.folder, "never", arguments=mirror, status=1)
+    try:
+        code = "import tiny_ext as m; print(m.TORCH, m.SEEN['TORCH_CUDA_ARCH_LIST'], m.SEEN['CUDA_HOME'])"
+        said = engine.run("built", "python", "-c", code).split()[-3:]
+        assert said == ["2.14.1+cu126", "7.0", "/usr/local/cuda-12.6"]
+        rest = engine.run(
+            "built", "sh", "-c", "command -v gcc g++ git; ls /wheels; ls /opt/env/bin; echo end"
+        )
+        assert not re.search(r"/gcc|/g\+\+|/git|\.whl|\bpip", rest)
+    finally:
+        engine.remove("built")

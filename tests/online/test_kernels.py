@@ -1,0 +1,173 @@
+"""The example of kernels, from PyPI alone: its README is followed, and what it compiles is looked at.
+
+The compiler, the headers and the libraries are those of wheels; the machine gives a C++ compiler and hides
+its own CUDA. One environment serves all tests.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from uv import find_uv_bin
+
+from tests.support.planning import ROOT
+from tests.support.project import PYTHON, without_gpu
+
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.timeout(900),
+    pytest.mark.skipif(sys.platform != "linux", reason="the example is for Linux"),
+    pytest.mark.skipif(shutil.which("g++") is None, reason="there is no C++ compiler here"),
+]
+
+EXAMPLE = ROOT / "examples" / "cuda-kernels"
+README = (EXAMPLE / "README.md").read_text(encoding="utf-8")
+COMMANDS = re.findall(r"^\$ (.+)$", README, re.MULTILINE)
+HIDDEN = {
+    "CUDA_HOME",
+    "CUDA_PATH",
+    "CUDACXX",
+    "LD_LIBRARY_PATH",
+    "LIBRARY_PATH",
+    "CPATH",
+    "NVCC_PREPEND_FLAGS",
+}
+NO_DRIVER = "CUDA driver version is insufficient for CUDA runtime version"
+
+
+@dataclass(frozen=True)
+class Kernels:
+    """The example in a folder of its own, locked, synced, and compiled as its README says."""
+
+    folder: Path
+
+    @property
+    def home(self) -> Path:
+        return Path(self.run("sh", "-c", "echo $CUDA_HOME").stdout.strip())
+
+    @property
+    def planned(self) -> set[str]:
+        """The SM architectures of the plan, `sm_90`."""
+        (environment,) = json.loads((self.folder / "cudaenv.lock").read_text("utf-8"))["environments"]
+        return {f"sm_{sm.replace('.', '')}" for sm in environment["toolkit"]["arch_list"]}
+
+    def cudaenv(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return self.call(sys.executable, "-m", "cudaenv", *arguments)
+
+    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
+        return self.cudaenv("run", "--", *command)
+
+    def call(self, *command: str) -> subprocess.CompletedProcess[str]:
+        env = {key: value for key, value in os.environ.items() if key not in HIDDEN}
+        # Where a CUDA of the machine would be found first.
+        path = [part for part in env["PATH"].split(":") if not (Path(part) / "nvcc").exists()]
+        return subprocess.run(
+            command,
+            cwd=self.folder,
+            env=env | {"PATH": ":".join(path), "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def loads(self, *files: str) -> dict[str, str]:
+        """Where the loader finds the libraries of CUDA that files are linked to, by soname."""
+        said = "".join(self.call("ldd", file).stdout for file in files)
+        return dict(re.findall(r"(libcu\w+\.so\.\d+) => (\S+)", said))
+
+
+@pytest.fixture(scope="module")
+def kernels(tmp_path_factory: pytest.TempPathFactory) -> Kernels:
+    """Follow the README, with the Python that runs the tests."""
+    made = Kernels(tmp_path_factory.mktemp("kernels") / "example")
+    shutil.copytree(EXAMPLE, made.folder)
+    spec = made.folder / "cudaenv.toml"
+    text, count = re.subn(r'^python = ".*"$', f'python = "{PYTHON}"', spec.read_text("utf-8"), flags=re.M)
+    assert count == 1
+    spec.write_text(text, encoding="utf-8")
+    assert len(COMMANDS) == 7
+    for line in COMMANDS:
+        name, *arguments = shlex.split(line)
+        assert name == "cudaenv"
+        done = made.cudaenv(*arguments)
+        assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
+    return made
+
+
+@pytest.fixture(scope="module")
+def cuobjdump(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """NVIDIA's reader of compiled code, from PyPI, apart from the environment that is looked at."""
+    venv = tmp_path_factory.mktemp("cuobjdump") / "venv"
+    subprocess.run([find_uv_bin(), "venv", "-q", "--python", sys.executable, venv], check=True)
+    wanted = "nvidia-cuda-cuobjdump"
+    subprocess.run([find_uv_bin(), "pip", "install", "-q", "--python", venv, wanted], check=True)
+    (program,) = venv.glob("lib/python*/site-packages/nvidia/*/bin/cuobjdump")
+    yield program
+
+
+def test_the_toolkit_is_the_environments_own_and_has_the_links_that_builds_look_for(kernels: Kernels) -> None:
+    home = kernels.home
+    assert home.is_relative_to(kernels.folder / ".venv")
+    assert (home / "lib64").readlink() == Path("lib")
+    for name in ("libcudart.so", "libcublas.so", "libnvrtc.so"):
+        link = home / "lib" / name
+        assert link.is_symlink()
+        assert link.resolve().is_file()
+        assert link.resolve().parent == (home / "lib").resolve()
+    assert kernels.run("sh", "-c", "command -v nvcc").stdout.strip() == str(home / "bin" / "nvcc")
+
+
+@pytest.mark.parametrize("library", ["build/libheat.so", "ramp"])
+def test_libraries_hold_code_for_the_planned_architectures_and_no_other(
+    kernels: Kernels, cuobjdump: Path, library: str
+) -> None:
+    if library == "ramp":
+        (path,) = (kernels.folder / ".venv").glob("lib/python*/site-packages/ramp/_kernels*.so")
+    else:
+        path = kernels.folder / library
+    listed = kernels.call(str(cuobjdump), "--list-elf", str(path)).stdout
+    assert set(re.findall(r"\.(sm_\d+\w?)\.cubin", listed)) == kernels.planned == {"sm_90"}
+
+
+def test_what_is_linked_finds_its_libraries_in_the_environment_without_any_variable(kernels: Kernels) -> None:
+    found = kernels.loads("squares", "build/cool", "build/libheat.so")
+    assert {"libcudart.so.13", "libcublas.so.13"} <= set(found)
+    for path in found.values():
+        assert Path(path).is_relative_to(kernels.home), found
+
+
+@without_gpu
+@pytest.mark.parametrize("program", ["./saxpy", "./squares", "./build/cool"])
+def test_a_program_starts_and_lacks_nothing_but_a_driver(kernels: Kernels, program: str) -> None:
+    done = kernels.call(program)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert NO_DRIVER in done.stderr
+
+
+@without_gpu
+def test_the_extension_loads_and_lacks_nothing_but_a_driver(kernels: Kernels) -> None:
+    code = "import ramp; print('loaded', flush=True); ramp.ramp(4)"
+    done = kernels.run("python", "-c", code)
+    assert done.stdout == "loaded\n"
+    assert "Found no NVIDIA driver on your system" in done.stderr
+    # It is our own code that is called: it says what is wrong before any GPU is asked for.
+    refused = kernels.run("python", "-c", "import ramp; ramp.ramp(-1)")
+    assert "expected a number of values, got -1" in refused.stderr
+
+
+def test_a_second_sync_keeps_the_links_and_removes_what_is_not_locked(kernels: Kernels) -> None:
+    before = {path: path.readlink() for path in kernels.home.rglob("*") if path.is_symlink()}
+    done = kernels.cudaenv("sync")
+    assert done.returncode == 0, done.stderr
+    assert {path: path.readlink() for path in kernels.home.rglob("*") if path.is_symlink()} == before
+    assert "No module named 'ramp'" in kernels.run("python", "-I", "-c", "import ramp").stderr
