@@ -16,7 +16,15 @@ from cudaenv.cli.options import folder_option, force_option, project, spec_optio
 @force_option
 @click.option("--check", is_flag=True, help="Write nothing; exit with 4 where the lock is out of date.")
 @click.option("--upgrade", is_flag=True, help="Take the newest versions instead of keeping those locked.")
-def command(folder: Path, force: bool, check: bool, upgrade: bool, **given: Any) -> None:
+@click.option(
+    "--built-wheels",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="FOLDER",
+    help="Lock the wheels in a folder of the project, in place of what would be built.",
+)
+def command(
+    folder: Path, force: bool, check: bool, upgrade: bool, built_wheels: Path | None, **given: Any
+) -> None:
     """Resolve the plan to pylock.toml, requirements.lock and cudaenv.lock; print the files' names.
 
     Needs no GPU, and locks for other platforms than the one it runs on. Versions that are locked
@@ -30,11 +38,11 @@ def command(folder: Path, force: bool, check: bool, upgrade: bool, **given: Any)
         check_project(here)
         click.echo("up to date")
         return
-    if not upgrade and is_current(here):
+    if not upgrade and built_wheels is None and is_current(here):
         talk("up to date: nothing to resolve")
         return
     from cudaenv.workflow.locking import lock_project
 
-    locked = lock_project(here, upgrade=upgrade)
+    locked = lock_project(here, upgrade=upgrade, built_wheels=built_wheels)
     write_files(here, locked.files, force=force)
     click.echo("\n".join(locked.files))

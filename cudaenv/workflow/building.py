@@ -27,6 +27,7 @@ from cudaenv.system.credentials import index_credentials
 from cudaenv.system.files import cache_folder
 from cudaenv.system.http import Client
 from cudaenv.system.uv import build_wheel, install_wheel
+from cudaenv.workflow.built import locked_wheels, wheel_at
 from cudaenv.workflow.installed import FOLDER, is_venv
 from cudaenv.workflow.project import Project
 from cudaenv.workflow.sources import BUILD_LOCK
@@ -72,12 +73,17 @@ class Site:
     indexes: Mapping[str, str]
 
 
-def look_ahead(project: Project, environment: Mapping[str, Any], prefix: Path, pylock: str) -> None:
+def look_ahead(
+    project: Project, document: LockDocument, environment: Mapping[str, Any], prefix: Path, pylock: str
+) -> None:
     """See that what will be compiled can be, before hours are spent; say how much will be fetched and built.
 
     ToolError names what is missing and what brings it.
     """
-    phases = _phases(environment)
+    locked = locked_wheels(project, document, environment)
+    for wheel in locked.values():
+        wheel_at(project, wheel)
+    phases = [phase for phase in _phases(environment) if _names(phase) - locked.keys()]
     missing = missing_before(environment, prefix, project.environ)
     compiled = [text for phase in phases if phase.get("components") for text in phase["install"]]
     if compiled and missing:
@@ -117,6 +123,7 @@ def build_phases(
     if not phases:
         return []
     sources = locked_sources(project, document, environment)
+    locked = locked_wheels(project, document, environment)
     site = Site(
         project=project,
         environment=environment,
@@ -127,8 +134,10 @@ def build_phases(
     notes = []
     for phase in phases:
         for text in phase["install"]:
-            name = canonicalize_name(re.split(r"[\s\[=@]", text, maxsplit=1)[0])
-            if name in sources:
+            name = _name(text)
+            if name in locked:
+                install_wheel(wheel_at(project, locked[name]), prefix, project.environ)
+            elif name in sources:
                 install_wheel(_wheel(site, phase, text, sources[name]), prefix, project.environ)
             else:
                 shown = " ".join(f"{key}={value}" for key, value in phase["env"].items())
@@ -140,6 +149,14 @@ def build_phases(
 
 def _phases(environment: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [phase for phase in environment["phases"] if phase["builds"]]
+
+
+def _names(phase: Mapping[str, Any]) -> set[str]:
+    return {_name(text) for text in phase["install"]}
+
+
+def _name(requirement: str) -> str:
+    return canonicalize_name(re.split(r"[\s\[=@]", requirement, maxsplit=1)[0])
 
 
 def locked_sources(

@@ -7,6 +7,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from packaging.pylock import Pylock, PylockValidationError
 
@@ -50,10 +51,11 @@ class Locked:
     files: Mapping[str, str]
 
 
-def lock_project(project: Project, *, upgrade: bool = False) -> Locked:
+def lock_project(project: Project, *, upgrade: bool = False, built_wheels: Path | None = None) -> Locked:
     """Plan and resolve all environments and verify them; nothing is written yet.
 
-    Existing pins are kept unless `upgrade`. NoPlanError, ToolError and FetchError say what failed.
+    Existing pins are kept unless `upgrade`; wheels of `built_wheels` are locked in place of what would be
+    built. NoPlanError, ToolError, FetchError and SpecError say what failed.
     """
     document = None if upgrade else read_lock(project)
     if document is not None and not _asks_for_the_same(project.spec, document):
@@ -81,9 +83,11 @@ def lock_project(project: Project, *, upgrade: bool = False) -> Locked:
         more = _family_members(plan, locked, project.matrix.family)
         if not more:
             from cudaenv.workflow import verifying
+            from cudaenv.workflow.built import built_locks
             from cudaenv.workflow.sources import build_locks
 
             builds = build_locks(project, plan, mirrors)
+            builds |= built_locks(project, plan, built_wheels, document)
             files |= {name: stamped(text) for name, text in builds.items()}
             document = make_document(
                 plan,

@@ -76,7 +76,7 @@ def sync_project(project: Project, *, name: str | None, prefix: Path | None, any
         )
     target = prefix_of(project, prefix)
     mirrors = Mirrors.of(project.matrix.tables.indexes, project.spec.indexes)
-    look_ahead(project, environment, target, text)
+    look_ahead(project, document, environment, target, text)
     project.talk(f"installing {environment['name']} into {target}")
     indexes = _indexes(environment, mirrors)
     sync_environment(
