@@ -80,5 +80,7 @@ def built_lock(environment: Environment, wheels: Sequence[BuiltWheel]) -> str:
 
 def read_built(text: str) -> Mapping[str, BuiltWheel]:
     """The wheels of a lock by package."""
-    found = re.findall(r"^\./(\S+) \\\n +--hash=sha256:([0-9a-f]{64})$", text, re.MULTILINE)
+    found = re.findall(
+        r"^\./((?:[\w+-][\w.+-]*/)*[\w.+-]+\.whl) \\\n +--hash=sha256:([0-9a-f]{64})$", text, re.MULTILINE
+    )
     return {wheel.name: wheel for wheel in (BuiltWheel(path, sha256) for path, sha256 in found)}

@@ -7,6 +7,7 @@ variables is taken again.
 from __future__ import annotations
 
 import math
+import os
 import re
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -31,7 +32,7 @@ from cudaenv.workflow.built import locked_wheels, wheel_at
 from cudaenv.workflow.installed import FOLDER, is_venv
 from cudaenv.workflow.project import Project
 from cudaenv.workflow.sources import BUILD_LOCK
-from cudaenv.workflow.workshop import Workshop, filled, missing_before, workshop
+from cudaenv.workflow.workshop import Workshop, filled, missing_before, programs, workshop
 
 JOBS = "MAX_JOBS"
 JOB_MEMORY = 4 << 30
@@ -43,6 +44,9 @@ MEASURED_CORES = 2
 
 UNPACKED = 1.8
 """Bytes on disk for each byte of wheels: torch 2.15 with its toolkit are 3.2 GB to download, 5.7 GB there."""
+
+LOCKED_SOURCE = r"^([\w.-]+) @ (\S+/[\w.+%-]+\.(?:tar\.gz|zip)) \\\n +--hash=sha256:([0-9a-f]{64})$"
+"""A name that may be part of a file's name, an address that ends with one, and the hash."""
 
 MAX_SOURCE = 1 << 30  # bytes
 SHOWN_LINES, SHOWN_WIDTH = 25, 100
@@ -83,7 +87,8 @@ def look_ahead(
     locked = locked_wheels(project, document, environment)
     for wheel in locked.values():
         wheel_at(project, wheel)
-    phases = [phase for phase in _phases(environment) if _names(phase) - locked.keys()]
+    here = locked_sources(project, document, environment).keys() - locked.keys()
+    phases = [phase for phase in _phases(environment) if _names(phase) & here]
     missing = missing_before(environment, prefix, project.environ)
     compiled = [text for phase in phases if phase.get("components") for text in phase["install"]]
     if compiled and missing:
@@ -169,7 +174,7 @@ def locked_sources(
     text = project.read(file)
     if text is None or digest(text) != document.files[file]:
         raise DriftError(f"`{file}` is not the one that was locked", hint="`cudaenv lock` makes it anew")
-    found = re.findall(r"^(\S+) @ (\S+) \\\n +--hash=sha256:([0-9a-f]{64})$", text, re.MULTILINE)
+    found = re.findall(LOCKED_SOURCE, text, re.MULTILINE)
     return {canonicalize_name(name): Source(name, url, sha256) for name, url, sha256 in found}
 
 
@@ -225,8 +230,8 @@ def _built(site: Site, phase: Mapping[str, Any], text: str, source: Source, fold
 
 
 def _variables(site: Site, phase: Mapping[str, Any], jobs: int) -> dict[str, str]:
-    folders = [*([site.shop.home / "bin"] if site.shop.home else []), site.prefix / "bin"]
-    path = ":".join([*map(str, folders), site.project.environ.get("PATH", "")]).rstrip(":")
+    usual = site.project.environ.get("PATH")
+    path = os.pathsep.join([*programs(site.prefix, site.shop), *([usual] if usual else [])])
     return {**site.shop.variables, **filled(phase["env"], site.prefix), JOBS: str(jobs), "PATH": path}
 
 

@@ -38,7 +38,13 @@ def built_locks(
     for environment in plan.environments:
         wheels = _wheels(project, environment, folder)
         if wheels:
-            files[plan.file_name(environment, BUILT_LOCK)] = built_lock(environment, wheels)
+            text = built_lock(environment, wheels)
+            if len(read_built(text)) != len(wheels):
+                raise SpecError(
+                    f"`{folder}` cannot stand in a requirements file",
+                    hint="Give the folder a name of letters, digits and `+-_.` that begins with no dot",
+                )
+            files[plan.file_name(environment, BUILT_LOCK)] = text
     if not files:
         planned = [package.requirement for item in plan.environments for package in item.built]
         raise SpecError(

@@ -459,5 +459,11 @@ def test_wheels_of_something_else_or_from_elsewhere_are_not_locked(project: Proj
     assert "are outside the project" in project.run("lock", "--built-wheels", outside, status=2).err
     for name in ("tiny_ext-1.0-py3-none-any.whl", "tiny_ext-1.0-py3-none-linux_x86_64.whl"):
         (folder / name).touch()
+    spaced = project.folder / "my wheels"
+    spaced.mkdir()
+    (spaced / "tiny_ext-1.0-py3-none-any.whl").touch()
+    assert (
+        "cannot stand in a requirements file" in project.run("lock", "--built-wheels", spaced, status=2).err
+    )
     assert "several wheels" in project.run("lock", "--built-wheels", "wheels", status=2).err
     assert project.files() == before

@@ -65,9 +65,16 @@ def test_the_platform_and_the_python_are_the_environments() -> None:
 def test_a_lock_is_read_as_it_was_written() -> None:
     wheels = [
         BuiltWheel("wheels/flash_attn-1-py3-none-any.whl", "0" * 64),
-        BuiltWheel("b/a_b-1.whl", "f" * 64),
+        BuiltWheel("b/c.d/a_b-1.whl", "f" * 64),
     ]
     text = built_lock(environment(), wheels)
     assert list(read_built(text).values()) == wheels
     assert set(read_built(text)) == {"flash-attn", "a-b"}
     assert f"Python {environment().python} on linux-64" in text
+
+
+@pytest.mark.parametrize(
+    "path", ["../a-1.whl", "b/../../a-1.whl", "/a-1.whl", ".hidden/a-1.whl", "a-1.tar.gz"]
+)
+def test_a_path_that_leads_elsewhere_is_none(path: str) -> None:
+    assert read_built(built_lock(environment(), [BuiltWheel(path, "0" * 64)])) == {}
