@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
 from packaging.utils import canonicalize_name
 
@@ -57,14 +58,20 @@ class Locked:
 
 
 def lock_project(
-    project: Project, *, upgrade: bool = False, renew: Collection[str] = (), solver: str = ""
+    project: Project,
+    *,
+    upgrade: bool = False,
+    renew: Collection[str] = (),
+    solver: str = "",
+    built_wheels: Path | None = None,
 ) -> Locked:
     """Plan and resolve all environments and verify them; nothing is written yet.
 
     Existing pins are kept unless `upgrade`, or for the packages that `renew` names; `IMAGES` in it asks for
     the digests of images again. `solver` names a conda, mamba or micromamba, on PATH or by its path, that
-    solves what conda installs, instead of the embedded solver. SpecError where `renew` names what is not
-    there; NoPlanError, ToolError and FetchError say what failed.
+    solves what conda installs, instead of the embedded solver. Wheels of `built_wheels` are locked in place
+    of what would be built. SpecError where `renew` names what is not there; NoPlanError, ToolError and
+    FetchError say what failed.
     """
     digests = Digests(project, _known_images(project), renew=upgrade or IMAGES in renew)
     packages = sorted({canonicalize_name(name) for name in renew} - {IMAGES})
@@ -94,7 +101,7 @@ def lock_project(
             continue
         more = _family_members(plan, locked, project.matrix.family)
         if not more:
-            builds = _build_locks(project, plan, mirrors)
+            builds = _build_locks(project, plan, mirrors, built_wheels, document)
             files |= {name: stamped(text) for name, text in builds.items()}
             document = make_document(
                 plan,
@@ -117,10 +124,13 @@ def lock_project(
     raise Refused(plan)
 
 
-def _build_locks(project: Project, plan: Plan, mirrors: Mirrors) -> dict[str, str]:
+def _build_locks(
+    project: Project, plan: Plan, mirrors: Mirrors, built_wheels: Path | None, document: LockDocument | None
+) -> dict[str, str]:
+    from cudaenv.workflow.built import built_locks
     from cudaenv.workflow.sources import build_locks
 
-    return build_locks(project, plan, mirrors)
+    return build_locks(project, plan, mirrors) | built_locks(project, plan, built_wheels, document)
 
 
 def _last_lock(project: Project) -> LockDocument | None:
