@@ -139,7 +139,7 @@ def test_render_writes_what_is_readable_and_prints_its_names(project: Project) -
     project.spec(V100)
     done = project.run("render")
     assert set(done.out.split()) == set(project.files())
-    assert set(project.files()) == {"requirements.txt", "Dockerfile", "pyproject.cudaenv.toml"}
+    assert set(project.files()) == LOCK_FILES - {"pylock.toml", "requirements.lock", "cudaenv.lock"}
     assert project.server.requests == []
     assert "torch==2.14.1+cu126" in project.text("requirements.txt")
 
