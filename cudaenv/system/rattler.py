@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -30,7 +31,8 @@ class RattlerError(Exception):
 def ask(request: Mapping[str, object], *, progress: bool = False) -> Any:
     """Have one task done; what it takes and answers stands in `cudaenv.system.rattler_worker`.
 
-    With `progress` its bars go to the user's terminal. RattlerError where it fails.
+    With `progress` its bars go to the user's terminal. RattlerError where it fails, KeyboardInterrupt where
+    it was interrupted.
     """
     # -P: a module beside the user's files is not taken for one of ours.
     command = [sys.executable, "-P", "-m", "cudaenv.system.rattler_worker"]
@@ -45,6 +47,8 @@ def ask(request: Mapping[str, object], *, progress: bool = False) -> Any:
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise RattlerError(type(error).__name__, [printable(str(error))]) from error
+    if done.returncode == -signal.SIGINT:
+        raise KeyboardInterrupt  # it went to both processes, and may have got lost in this one
     if done.returncode not in {0, 1} or not done.stdout:
         text = (done.stderr or b"").decode(errors="replace").strip()
         raise RattlerError("", [f"py-rattler ended with {done.returncode}", harmless(text)])

@@ -15,6 +15,7 @@ import hashlib
 import json
 import os
 import re
+import signal
 import sys
 from base64 import b64encode
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -304,7 +305,8 @@ TASKS: dict[str, Callable[[Mapping[str, Any]], Awaitable[Any]]] = {
 
 
 def main() -> int:
-    """Answer one request; return 0, or 1 where the answer is an error."""
+    """Answer one request; return 0, or 1 where the answer is an error. Ctrl-C ends it without a word."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     request = json.load(sys.stdin)
     answer: object
     try:

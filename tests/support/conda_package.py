@@ -9,6 +9,7 @@ import json
 import re
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
@@ -179,6 +180,8 @@ def _tar(files: Files) -> bytes:
                 archive.addfile(member)
             else:
                 member.size = len(content)
+                # Python takes a compiled module for that of a source by the source's time and size.
+                member.mtime = zlib.crc32(content)
                 archive.addfile(member, io.BytesIO(content))
     return buffer.getvalue()
 
