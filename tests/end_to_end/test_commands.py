@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.nvml import FakeGpu, build_fake_nvml, fake_nvml_env
-from tests.support.project import RTX_4090, RTX_5090, V100, Project
+from tests.support.project import LOCK_FILES, RTX_4090, RTX_5090, V100, Project
 from tests.support.schema import plan_validator
 
 NO_PLAN = ("--gpu", "RTX 4090", "--driver", "340.108")
