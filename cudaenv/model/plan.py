@@ -8,6 +8,7 @@ from enum import StrEnum
 from packaging.version import Version
 
 from cudaenv.model.machine import Platform
+from cudaenv.model.names import file_name, index_name
 from cudaenv.model.versions import (
     ComputeCapability,
     CudaVersion,
@@ -335,19 +336,3 @@ class Plan:
     def file_name(self, environment: Environment, name: str) -> str:
         """The name of a file of this environment: `pylock.toml`, or `pylock.cu126.toml` among several."""
         return file_name(name, environment.name if len(self.environments) > 1 else "")
-
-
-def file_name(name: str, environment: str) -> str:
-    """The name of a file with an environment's name before its last suffix, or at the end without one.
-
-    No name of an environment leaves it as it is.
-    """
-    if not environment:
-        return name
-    stem, dot, suffix = name.rpartition(".")
-    return f"{stem}.{environment}.{suffix}" if dot else f"{name}.{environment}"
-
-
-def index_name(index: str, variant: str) -> str:
-    """The name by which uv knows an index, and its credentials `UV_INDEX_<NAME>_USERNAME`."""
-    return f"{index}-{variant}"

@@ -9,9 +9,9 @@ from typing import Final
 
 from packaging.utils import canonicalize_name
 
-from cudaenv.model.conda_names import explicit_name
 from cudaenv.model.images import DIGEST, IMAGE, ImageReference
 from cudaenv.model.machine import Platform
+from cudaenv.model.names import explicit_name
 from cudaenv.model.plan import Environment, Phase, Plan, PlannedPackage, Shape
 from cudaenv.render.build_files import checked_variables, phase_notes
 from cudaenv.render.plan_text import driver_floor, machines_text, wrapped

@@ -11,8 +11,7 @@ from urllib.parse import urlsplit
 from cudaenv.errors import DriftError, SpecError
 from cudaenv.lock.document import LockDocument
 from cudaenv.lock.pylock import read_pylock
-from cudaenv.model.conda_names import lock_name
-from cudaenv.model.plan import file_name
+from cudaenv.model.names import file_name, lock_name
 from cudaenv.system.conda import fetch_conda
 from cudaenv.system.conda_lock_file import read_conda_lock
 from cudaenv.system.credentials import index_credentials

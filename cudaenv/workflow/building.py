@@ -20,7 +20,7 @@ from cudaenv.errors import ToolError
 from cudaenv.lock.document import LockDocument
 from cudaenv.lock.pylock import read_pylock
 from cudaenv.matrix.failures import causes
-from cudaenv.model.plan import file_name
+from cudaenv.model.names import file_name
 from cudaenv.system.built_wheels import keep_wheel, kept_wheel
 from cudaenv.system.capacity import free_disk, free_memory, processors
 from cudaenv.system.credentials import index_credentials

@@ -6,8 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from cudaenv.errors import DriftError
 from cudaenv.lock.document import LockDocument
-from cudaenv.model.conda_names import lock_name
-from cudaenv.model.plan import file_name
+from cudaenv.model.names import file_name, lock_name
 from cudaenv.system.conda import what_lacks
 from cudaenv.system.conda_lock_file import content_hash, read_conda_lock
 from cudaenv.workflow.checking import HINT, locked_text

@@ -17,7 +17,7 @@ from cudaenv.lock.conda import (
     solve_request,
 )
 from cudaenv.lock.document import LockDocument
-from cudaenv.model.conda_names import explicit_name, lock_name
+from cudaenv.model.names import explicit_name, lock_name
 from cudaenv.model.plan import Environment, How, Plan
 from cudaenv.model.stamp import stamped
 from cudaenv.system.conda import CondaNetwork, python_distributions, solve_conda

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cudaenv.lock.document import LockDocument
-from cudaenv.model.conda_names import lock_name
+from cudaenv.model.names import lock_name
 from cudaenv.system.conda import CondaNetwork, install_conda
 from cudaenv.system.conda_lock_file import read_conda_lock
 from cudaenv.system.prefix import being_installed

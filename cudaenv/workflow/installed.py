@@ -9,8 +9,7 @@ from typing import Any
 
 from cudaenv.errors import SpecError
 from cudaenv.lock.document import LockDocument
-from cudaenv.model.conda_names import lock_name
-from cudaenv.model.plan import file_name
+from cudaenv.model.names import file_name, lock_name
 from cudaenv.system.files import read_if_there, write_together
 from cudaenv.system.prefix import META
 from cudaenv.workflow.project import Project

@@ -63,15 +63,12 @@ def lock_project(
 
     Existing pins are kept unless `upgrade`, or for the packages that `renew` names; `IMAGES` in it asks for
     the digests of images again. `solver` names a conda, mamba or micromamba, on PATH or by its path, that
-    solves what conda installs, instead of the embedded solver. SpecError
-    where `renew` names what is not there; NoPlanError, ToolError and FetchError say what failed.
+    solves what conda installs, instead of the embedded solver. SpecError where `renew` names what is not
+    there; NoPlanError, ToolError and FetchError say what failed.
     """
     digests = Digests(project, _known_images(project), renew=upgrade or IMAGES in renew)
     packages = sorted({canonicalize_name(name) for name in renew} - {IMAGES})
-    document = None if upgrade else read_lock(project)
-    if document is not None and not _asks_for_the_same(project.spec, document):
-        # Whether the packages still bring them in shows when they are resolved.
-        document = replace(document, brought_in=(), bounds=())
+    document = None if upgrade else _last_lock(project)
     plan, spec, machines_from = plan_project(project, document)
     mirrors = Mirrors.of(project.matrix.tables.indexes, spec.indexes)
     brought_in = document.brought_in if document else ()
@@ -83,9 +80,9 @@ def lock_project(
         pins = Pins({}, {}, packages) if upgrade else read_pins(project, plan, document, packages)
         pins.check_names(plan)
         try:
-            solving = partial(solve_environments, project, plan, pins.urls, solver)
+            solve = partial(solve_environments, project, plan, pins.urls, solver)
             locked, files, solvers = _resolve(
-                project, plan, spec, mirrors, pins=pins, digests=digests, solving=solving
+                project, plan, spec, mirrors, pins=pins, digests=digests, solving=solve
             )
         except NoPlanError:
             new = _new_bounds(project, plan, mirrors, bounds)
@@ -97,10 +94,7 @@ def lock_project(
             continue
         more = _family_members(plan, locked, project.matrix.family)
         if not more:
-            from cudaenv.workflow import verifying
-            from cudaenv.workflow.sources import build_locks
-
-            builds = build_locks(project, plan, mirrors)
+            builds = _build_locks(project, plan, mirrors)
             files |= {name: stamped(text) for name, text in builds.items()}
             document = make_document(
                 plan,
@@ -112,9 +106,9 @@ def lock_project(
                 solver=solvers,
                 files=files,
             )
-            verifying.verify_locks(project, plan, locked, mirrors)
+            importlib.import_module(NEXT[0]).verify_locks(project, plan, locked, mirrors)
             return Locked(
-                plan=plan, environments=locked, document=document, files={**files, NAME: document.text()}
+                plan=plan, environments=locked, document=document, files=files | {NAME: document.text()}
             )
         project.talk(f"planning again with {', '.join(more)}, which your packages depend on")
         brought_in = tuple(sorted({*brought_in, *more}))
@@ -123,9 +117,23 @@ def lock_project(
     raise Refused(plan)
 
 
-def _asks_for_the_same(spec: Spec, document: LockDocument) -> bool:
-    """Whether the packages are those that were locked; a lock records them with what it found beside them."""
-    return bool(document.spec.get("packages") == spec_json(heeding(spec, document))["packages"])
+def _build_locks(project: Project, plan: Plan, mirrors: Mirrors) -> dict[str, str]:
+    from cudaenv.workflow.sources import build_locks
+
+    return build_locks(project, plan, mirrors)
+
+
+def _last_lock(project: Project) -> LockDocument | None:
+    """The lock that is there, as far as it still counts."""
+    document = read_lock(project)
+    # A lock records the packages with what it found beside them.
+    if (
+        document is None
+        or document.spec.get("packages") == spec_json(heeding(project.spec, document))["packages"]
+    ):
+        return document
+    # Whether other packages still bring them in shows when they are resolved.
+    return replace(document, brought_in=(), bounds=())
 
 
 def _new_bounds(project: Project, plan: Plan, mirrors: Mirrors, known: Sequence[str]) -> tuple[str, ...]:

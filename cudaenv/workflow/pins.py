@@ -13,7 +13,8 @@ from cudaenv.errors import SpecError
 from cudaenv.lock.conda import CondaLock
 from cudaenv.lock.document import LockDocument
 from cudaenv.lock.pylock import read_pylock
-from cudaenv.model.plan import Environment, Plan, file_name
+from cudaenv.model.names import file_name
+from cudaenv.model.plan import Environment, Plan
 from cudaenv.workflow.conda_locking import locked_conda
 from cudaenv.workflow.project import Project
 

@@ -14,7 +14,7 @@ from cudaenv.errors import NoPlanError, SpecError, ToolError
 from cudaenv.lock.document import LockDocument
 from cudaenv.lock.pylock import fetchable
 from cudaenv.model.machine import Machine
-from cudaenv.model.plan import file_name
+from cudaenv.model.names import file_name
 from cudaenv.planner.fit import misfits
 from cudaenv.system.process import run
 from cudaenv.system.uv import install_wheels, interpreter, sync_environment

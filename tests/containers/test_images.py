@@ -71,7 +71,7 @@ int main() {
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     made = Engine(tmp_path_factory.mktemp("images"))
     yield made
-    made.buildah("rmi", "--all", "--force", status=None)
+    made.clear()
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.channel import Channels
+from tests.support.conda_project import conda_project
 from tests.support.index import IndexServer, World
 from tests.support.project import RTX_4090, RTX_5090, V100, Project, make_project
 from tests.support.toolkits import gxx, program, toolkit
@@ -259,10 +261,12 @@ def test_where_the_systems_toolkit_is_missing_the_ways_to_get_it_are_told(
     assert "export CUDA_HOME=/usr/local/cuda-12.6" in done.out
 
 
-def test_an_environment_of_conda_packages_has_its_own_folder_for_everything(project: Project) -> None:
-    project.spec(RTX_4090, target="develop-kernels", provider="conda")
-    project.run("lock")
-    prefix = project.folder / ".venv"
+def test_an_environment_of_conda_packages_has_its_own_folder_for_everything(
+    project: Project, channels: Channels
+) -> None:
+    with conda_project(project, channels) as conda:
+        conda.lock(target="develop-kernels")
+    prefix = project.folder / ".conda"
     (prefix / "conda-meta").mkdir(parents=True)
     program(prefix / "bin/python", f'#!/bin/sh\nexec {Path(sys.executable).resolve()} "$@"\n')
     program(prefix / "bin/nvcc", "#!/bin/sh\n")

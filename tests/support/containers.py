@@ -132,6 +132,12 @@ class Engine:
         """Give an image another name, too: that of one that cannot be pulled here."""
         self.buildah("tag", image, f"localhost/{name}")
 
+    def clear(self) -> None:
+        """Remove everything, gigabytes that pytest would keep for its last sessions."""
+        self.buildah("rm", "--all", status=None)
+        self.buildah("rmi", "--all", "--force", status=None)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
     def remove(self, *images: str) -> None:
         """Remove images: storage without layers has a copy of everything in each."""
         self.buildah("rmi", "--force", *images)

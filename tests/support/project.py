@@ -9,10 +9,12 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from email.message import Message
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ import pytest
 import tomli_w
 from packaging.pylock import Pylock
 
+from cudaenv.workflow.tables import matrix_of, shipped_texts
 from tests.support.index import IndexServer, Request, World, _Response
 from tests.support.planning import ROOT
 
@@ -27,6 +30,7 @@ PYTHON = "{}.{}".format(*sys.version_info[:2])
 """The Python of specs that are installed: the one that runs the tests."""
 
 SPEC = "cudaenv.toml"
+CACHE = "cudaenv-cache"
 LOCK_FILES = {
     "requirements.txt",
     "Dockerfile",
@@ -129,7 +133,7 @@ class Project:
             "PYTHONPATH": str(ROOT),
             "UV_CACHE_DIR": str(self.home / "uv-cache"),
             "UV_HTTP_RETRIES": "0",
-            "CUDAENV_CACHE_DIR": str(self.home / "cudaenv-cache"),
+            "CUDAENV_CACHE_DIR": str(self.home / CACHE),
             # No registry is asked for images.
             "CUDAENV_REGISTRY": "",
             **self.environ,
@@ -236,11 +240,27 @@ class Project:
 
 
 def make_project(folder: Path, world: World, server: IndexServer) -> Project:
-    """Make an empty project and its home below a folder."""
+    """Make an empty project and its home below a folder; its cache has the compiled tables and no more."""
     project = Project(folder / "project", folder / "home", world, server)
     project.folder.mkdir(parents=True)
-    project.home.mkdir()
+    name, content = compiled_tables()
+    file = project.home / CACHE / name
+    file.parent.mkdir(parents=True)
+    file.write_bytes(content)
     return project
+
+
+@cache
+def compiled_tables() -> tuple[str, bytes]:
+    """Return the compiled form of the shipped tables, and its place in a cache.
+
+    To read the tables themselves takes as long as a run of most commands. Tests of that have caches of
+    their own.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        matrix_of(shipped_texts(), Path(folder))
+        (file,) = Path(folder).rglob("*.json")
+        return str(file.relative_to(folder)), file.read_bytes()
 
 
 def signal_all(process: subprocess.Popen[str], number: int = signal.SIGKILL) -> Done:

@@ -11,7 +11,7 @@ from cudaenv.errors import MatrixError
 from cudaenv.matrix.compiled import compile_documents, digest_of, read_compiled
 from cudaenv.matrix.matrix import Matrix, read_checked
 from cudaenv.workflow import tables
-from cudaenv.workflow.tables import KEPT, matrix_of, shipped_texts
+from cudaenv.workflow.tables import matrix_of, shipped_texts
 
 
 def only_file(cache: Path) -> Path:
@@ -115,11 +115,12 @@ def test_a_cache_that_cannot_be_written_is_none(tmp_path: Path) -> None:
     assert matrix_of(shipped_texts(), None).target_names
 
 
-def test_a_few_compiled_forms_are_kept(tmp_path: Path) -> None:
+def test_a_few_compiled_forms_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "KEPT", 2)
     texts = shipped_texts()
-    for number in range(KEPT + 3):
+    for number in range(4):
         matrix_of({**texts, "targets": f"# {number}\n{texts['targets']}"}, tmp_path)
-    assert len(list((tmp_path / "matrix").iterdir())) == KEPT
+    assert len(list((tmp_path / "matrix").iterdir())) == 2
 
 
 def test_what_is_compiled_is_what_was_read() -> None:

@@ -29,13 +29,13 @@ from packaging.version import Version
 from cudaenv.matrix.load import Tables
 from cudaenv.matrix.matrix import Matrix
 from cudaenv.model.machine import Fact, Machine
-from cudaenv.model.plan import How, Plan
+from cudaenv.model.plan import Environment, How, Plan
 from cudaenv.model.plan_json import plan_json
 from cudaenv.model.spec import CudaRequest, PackageRequest, Provider, PythonRequest, Spec
 from cudaenv.model.spec_reader import parse_package
 from cudaenv.model.versions import DriverVersion, GlibcVersion
 from cudaenv.planner.plan import make_plan
-from tests.support.asking import drivers_around_floors
+from tests.support.asking import asked, drivers_around_floors, planned
 from tests.support.planning import ROOT, machine, matrix, plan_for
 from tests.support.schema import validated
 
@@ -150,10 +150,15 @@ def place_of(row: Row, *, is_named: bool) -> str:
     return repeats[0]["index"] if is_named and not row.get("index") and repeats else row.get("index", "")
 
 
-def chosen(plan: Plan, *, is_named: bool = False) -> list[Row]:
-    """The rows of the builds that a plan chose, all of them wheels; `is_named`: its CUDA was named."""
+def made_for(*machines: Machine, **parts: Any) -> tuple[Environment, ...]:
+    """The environments of a plan; none where it is refused, and nobody waits for the remedies."""
+    return planned(asked(*machines, **parts))
+
+
+def chosen(environments: Sequence[Environment], *, is_named: bool = False) -> list[Row]:
+    """The rows of the builds that were chosen, all of them wheels; `is_named`: the CUDA was named."""
     found = []
-    for environment in plan.environments:
+    for environment in environments:
         key = (environment.torch.version.public, environment.variant, environment.platform)
         (row,) = [row for row in BUILDS if (row["version"], row["variant"], row["platform"]) == key]
         assert str(environment.python) in row["pythons"].split()
@@ -269,9 +274,8 @@ def test_a_plan_is_the_newest_torch_that_runs_and_a_refusal_means_that_none_does
         for driver in drivers if gpu in {"3.7", "9.0"} else drivers[::6]:
             host = Host((gpu,), driver, platform)
             found = possible(host)
-            made = plan_for(host.machine(), provider="pip")
-            rows = chosen(made)
-            refused += made.refusal is not None
+            rows = chosen(made_for(host.machine(), provider="pip"))
+            refused += not rows
             assert bool(rows) == bool(found), host
             assert all(runs(row, host) for row in rows), host
             assert not found or [numbers(row["version"]) for row in rows] == [newest(found)], host
@@ -285,7 +289,7 @@ def test_every_gpu_gets_the_newest_torch_with_its_code_whatever_the_glibc(capabi
             for driver in ("", "535.104.05"):
                 host = Host((capability,), driver, platform, glibc)
                 found = possible(host)
-                rows = chosen(plan_for(host.machine(), provider="pip"))
+                rows = chosen(made_for(host.machine(), provider="pip"))
                 assert bool(rows) == bool(found), host
                 assert all(runs(row, host) for row in rows), host
                 assert not found or numbers(rows[0]["version"]) == newest(found), host
@@ -306,13 +310,13 @@ def test_conda_serves_a_machine_that_no_wheel_serves_by_its_newest_build_that_ru
         for driver in ("", "418.67", "450.80.02", "535.104.05", "595.71.05"):
             for glibc in ("", "2.17") if platform != "win-64" else ("",):
                 host = Host((gpu,), driver, platform, glibc)
-                made = validated(plan_for(host.machine()))
+                made = made_for(host.machine())
                 by_conda = [row for row in CONDA_BUILDS if runs(row, host)]
-                (provider,) = {item.provider for item in made.environments} or {""}
+                (provider,) = {item.provider for item in made} or {""}
                 served[provider] += 1
                 assert provider == ("pip" if possible(host) else "conda" if by_conda else ""), host
                 if provider == "conda":
-                    (environment,) = made.environments
+                    (environment,) = made
                     assert numbers(environment.torch.version.public) == newest(by_conda), host
     assert served["pip"] > 5
     assert served[""] > 5
@@ -323,7 +327,7 @@ def test_under_wsl_windows_floors_decide() -> None:
     for driver in drivers_around_floors("windows"):
         host = Host(("8.6",), driver, "linux-64", wsl=True)
         found = possible(host)
-        rows = chosen(plan_for(host.machine(), provider="pip"))
+        rows = chosen(made_for(host.machine(), provider="pip"))
         assert bool(rows) == bool(found), host
         assert not found or numbers(rows[0]["version"]) == newest(found), host
 
@@ -339,21 +343,17 @@ def test_a_python_gets_the_newest_torch_that_has_wheels_for_it(python: str) -> N
                 if python in row["pythons"].split() and release in {"", row["version"]}
             ]
             pins = [f"torch=={release}"] if release else []
-            rows = chosen(plan_for(host.machine(), packages=pins, python=python, provider="pip"))
+            rows = chosen(made_for(host.machine(), packages=pins, python=python, provider="pip"))
             assert bool(rows) == bool(found), (platform, release)
             assert not found or numbers(rows[0]["version"]) == newest(found), (platform, release)
 
 
 def test_every_build_of_the_matrix_can_be_asked_for() -> None:
     for row in GPU_BUILDS:
-        asked = plan_for(
-            machine(platform=row["platform"]),
-            packages=[f"torch=={row['version']}"],
-            cuda=row["variant"],
-            provider="pip",
-        )
-        assert chosen(asked, is_named=True) == [row]
-        label = Version(asked.environments[0].torch.requirement.removeprefix("torch==")).local
+        pins = [f"torch=={row['version']}"]
+        made = made_for(machine(platform=row["platform"]), packages=pins, cuda=row["variant"], provider="pip")
+        assert chosen(made, is_named=True) == [row]
+        label = Version(made[0].torch.requirement.removeprefix("torch==")).local
         assert label == (row["variant"] if place_of(row, is_named=True) else None)
 
 
@@ -361,8 +361,7 @@ def test_the_python_of_a_plan_is_one_that_every_package_has() -> None:
     rows = {name: table(f"packages/{name}") for name in ("torchvision", "torchaudio", "triton")}
     for release in sorted({row["version"] for row in BUILDS}, key=Version):
         for name, releases in rows.items():
-            made = plan_for(packages=[f"torch=={release}", name])
-            for environment in made.environments:
+            for environment in made_for(packages=[f"torch=={release}", name]):
                 (package,) = [item for item in environment.packages if item.name == name]
                 (row,) = [row for row in releases if row["version"] == package.version.public]
                 assert str(environment.python) in row["pythons"].split()
@@ -378,7 +377,7 @@ def test_the_python_of_a_plan_is_one_that_every_package_has() -> None:
 )
 def test_a_newer_driver_never_gives_an_older_torch(gpu: str, platform: str) -> None:
     made = [
-        max((item.torch.version for item in plan_for(host.machine()).environments), default=Version("0"))
+        max((item.torch.version for item in made_for(host.machine())), default=Version("0"))
         for driver in DRIVERS
         for host in [Host((gpu,), driver, platform)]
     ]
@@ -394,10 +393,8 @@ def test_a_newer_driver_in_a_fleet_never_loses_a_plan_or_adds_an_environment(
     assume(old.driver)
     newer = data.draw(st.sampled_from(DRIVERS[DRIVERS.index(old.driver) :]))
     updated = [replace(host, driver=newer) if host is old else host for host in found]
-    before, after = plan_for(*fleet_of(found)), plan_for(*fleet_of(updated))
-    if before.refusal is None:
-        assert after.refusal is None
-        assert len(after.environments) <= len(before.environments)
+    before, after = made_for(*fleet_of(found)), made_for(*fleet_of(updated))
+    assert not before or 0 < len(after) <= len(before)
 
 
 # Fleets.
@@ -406,10 +403,8 @@ def test_a_newer_driver_in_a_fleet_never_loses_a_plan_or_adds_an_environment(
 @settings(max_examples=25)
 @given(found=st.lists(hosts, min_size=1, max_size=5), one_more=hosts)
 def test_one_more_machine_never_takes_an_environment_away(found: list[Host], one_more: Host) -> None:
-    fewer, more = plan_for(*fleet_of(found)), plan_for(*fleet_of([*found, one_more]))
-    if more.refusal is None:
-        assert fewer.refusal is None
-        assert len(fewer.environments) <= len(more.environments)
+    fewer, more = made_for(*fleet_of(found)), made_for(*fleet_of([*found, one_more]))
+    assert not more or 0 < len(fewer) <= len(more)
 
 
 def fewest(sets: set[frozenset[int]], count: int) -> int:
@@ -426,15 +421,15 @@ def fewest(sets: set[frozenset[int]], count: int) -> int:
 @given(found=st.lists(hosts, min_size=1, max_size=6))
 def test_a_fleet_gets_the_fewest_environments_each_of_which_runs_on_its_machines(found: list[Host]) -> None:
     covers = {frozenset(i for i, host in enumerate(found) if runs(row, host)) for row in GPU_BUILDS}
-    made = plan_for(*fleet_of(found), provider="pip")
+    made = made_for(*fleet_of(found), provider="pip")
     if frozenset[int]().union(*covers) != frozenset(range(len(found))):
-        assert made.refusal is not None
+        assert made == ()
         return
-    assert len(made.environments) == fewest(covers - {frozenset()}, len(found))
-    served = [name for item in made.environments for name in item.machines]
+    assert len(made) == fewest(covers - {frozenset()}, len(found))
+    served = [name for item in made for name in item.machines]
     assert sorted(served) == [f"m{index}" for index in range(len(found))]
     rows = chosen(made)
-    for row, environment in zip(rows, made.environments, strict=True):
+    for row, environment in zip(rows, made, strict=True):
         hosts_of_it = [found[int(name.removeprefix("m"))] for name in environment.machines]
         assert all(runs(row, host) for host in hosts_of_it)
         best = newest([row for row in GPU_BUILDS if all(runs(row, host) for host in hosts_of_it)])

@@ -8,17 +8,20 @@ import re
 import subprocess
 import sysconfig
 from functools import cache
-from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
 from packaging.requirements import Requirement
 
+from cudaenv.matrix.matrix import Matrix
 from cudaenv.model.plan import Environment, Plan, Shape
+from cudaenv.model.spec import CudaRequest, Spec
+from cudaenv.model.spec_reader import parse_package
+from cudaenv.planner.plan import make_plan
 from cudaenv.render.files import render_files
 from tests.support.asking import ask, lab
-from tests.support.planning import ROOT, matrix
+from tests.support.planning import ROOT
 
 TEMPLATES = {path.name: path.read_text("utf-8") for path in (ROOT / "templates").iterdir()}
 
@@ -178,23 +181,42 @@ def test_toolkits_of_wheels_get_the_names_that_linkers_look_for() -> None:
         assert has_links == (toolkit.provider == "pip"), name
 
 
-def test_what_is_compiled_in_is_never_newer_than_what_it_runs_in() -> None:
-    systems = {row.os: row for row in matrix().tables.systems}
-    of_image = {f"{row.image}:{row.release}": systems[row.os] for row in matrix().tables.images}
-    seen = 0
-    for gpu, cuda in product(
-        ("GTX 1080 Ti", "V100", "A100", "H100", "RTX 5090"), ("11.8", "12.1", "12.6", "12.8", "13.0")
-    ):
-        plan = ask(lab(gpu, "595.71.05"), cuda=cuda, packages=["flash-attn==2.5.9.post1"])
-        for item in plan.environments:
-            if item.shape is not Shape.BUILD or not item.build_image.startswith("nvidia/cuda"):
-                continue
-            build = systems[item.build_image.rpartition("-")[2]]
-            run = of_image[item.base_image]
-            assert run.glibc >= build.glibc
-            assert int(run.gcc) >= int(build.gcc)
-            seen += 1
-    assert seen > 1
+def without(*parts: str) -> Matrix:
+    """The tables without the images whose rows have one of these parts."""
+    folder = ROOT / "matrix"
+    texts = {
+        path.relative_to(folder).with_suffix("").as_posix(): path.read_text("utf-8")
+        for path in folder.rglob("*.yaml")
+    }
+    lines = texts["images"].splitlines(keepends=True)
+    texts["images"] = "".join(line for line in lines if not any(part in line for part in parts))
+    return Matrix.from_texts(texts)
+
+
+def test_what_is_compiled_in_is_never_newer_than_what_it_runs_in(tmp_path: Path) -> None:
+    """Ubuntu 24.04 has a newer C library than Debian 12: without Debian 13 it runs in Ubuntu itself."""
+    spec = Spec(
+        target="develop-kernels",
+        machines=(lab("V100", "535.104.05", "linux-64"),),
+        cuda=CudaRequest.parse("12.8"),
+        packages=(parse_package("torch", "test"),),
+    )
+    found = {
+        parts: make_plan(spec, without(*parts)).environments[0]
+        for parts in ((), ("slim-trixie",), ("slim-trixie", "12.8.1-", '"12.8.2", os: "ubuntu24.04"'))
+    }
+    both = {parts: (item.build_image.rpartition("-")[2], item.base_image) for parts, item in found.items()}
+    plain, no_trixie, old_build = both.values()
+    assert plain == ("ubuntu24.04", f"python:{found[()].python}-slim-trixie")
+    assert no_trixie == ("ubuntu24.04", "ubuntu:24.04")
+    assert old_build == ("ubuntu22.04", f"python:{found[()].python}-slim-bookworm")
+    by_ubuntu = Plan(environments=(found[("slim-trixie",)],))
+    text = render_files(by_ubuntu, templates=TEMPLATES, spec_name="cudaenv.toml")["Dockerfile"]
+    assert "COPY --from=environment /opt/python /opt/python" in text
+    assert "USER 10001" in text
+    (tmp_path / "Dockerfile").write_text(text)
+    assert hadolint(tmp_path / "Dockerfile") == []
+    assert "uv venv --seed --python" in text[text.index("AS environment") :]
 
 
 def test_a_devcontainer_is_of_the_same_image_and_keeps_its_caches(tmp_path: Path) -> None:

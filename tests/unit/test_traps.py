@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from cudaenv.model.machine import Platform
 from cudaenv.model.plan import Plan
+from tests.support.asking import asked, planned
 from tests.support.planning import machine, matrix, plan_for
 
 NEW = machine(gpus=["RTX 4090"], driver="595.71.05", platform="linux-64")
@@ -42,17 +44,16 @@ def test_pypis_xformers_goes_with_a_torch_of_its_own_cuda() -> None:
 
 
 def test_no_plan_joins_xformers_of_one_cuda_major_with_torch_of_another() -> None:
-    for build in matrix().tables.torch:
-        if build.cuda is None or build.platform.value != "linux-64":
-            continue
-        made = plan_for(
-            machine(driver="615.71.09", platform="linux-64"),
-            packages=[f"torch=={build.version}", "xformers"],
-            cuda=str(build.cuda),
-        )
-        for environment in made.environments:
+    joined = 0
+    for build in matrix().builds(Platform.LINUX_64):
+        pins = [f"torch=={build.version}", "xformers"]
+        newest = machine(driver="615.71.09", platform="linux-64")
+        for environment in planned(asked(newest, packages=pins, cuda=str(build.cuda))) if build.cuda else ():
+            joined += 1
             majors = {package.cuda_major for package in environment.packages if package.cuda_major}
+            assert build.cuda is not None
             assert majors == {build.cuda.major}
+    assert joined > 20
 
 
 def test_a_gpu_that_xformers_has_no_code_for_gets_an_older_pair_that_has() -> None:
