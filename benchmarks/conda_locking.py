@@ -121,6 +121,7 @@ def compare(bench: Bench, *, with_conda: bool) -> None:
     figures = side_by_side(again, partial(bench.conda_lock, own), RUNS)
     report("cudaenv lock --upgrade, three platforms", "conda-lock, cudaenv-conda", figures)
     if with_conda:
+        bench.server.unpacked()
         oracle = Oracle(bench.folder / "oracle", bench.server.url)
         figures = side_by_side(again, partial(bench.conda_lock, oracle.executable()), 1)
         report("cudaenv lock --upgrade, three platforms", "conda-lock, its own conda", figures)

@@ -12,7 +12,7 @@ from tests.soak import soak
 from tests.support.channel import Channels
 
 RUNS = 50
-PARTS = 5
+PARTS = 2
 
 
 @pytest.mark.skipif(

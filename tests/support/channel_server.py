@@ -7,10 +7,10 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from email.message import Message
-from typing import Any
+from typing import Any, Self
 
 from tests.support.channel import Channels
-from tests.support.conda_package import CondaPackage, zstd
+from tests.support.conda_package import CondaPackage, unzstd, zstd
 from tests.support.index import IndexServer, Request, _Response
 
 _TOKEN = re.compile(r"/t/([^/]+)(/.*)")
@@ -40,6 +40,14 @@ class ChannelServer(IndexServer):
     def without_shards(self) -> None:
         """Have whole repodata alone, as channels had before shards."""
         self._hidden.append(re.compile(r".*/(repodata_shards\.msgpack\.zst|shards/.*)"))
+
+    def unpacked(self) -> Self:
+        """Have plain `repodata.json` where there is a compressed one alone: conda 24 asks for no other."""
+        for file in self._folder.rglob("repodata.json.zst"):
+            if not file.with_suffix("").exists():
+                path = file.with_suffix("").relative_to(self._folder).as_posix()
+                self.replace(f"/{path}", unzstd(file.read_bytes()))
+        return self
 
     def tamper(self, channel: str, package: CondaPackage) -> None:
         """Serve another package under the name of this one: whole, and with one file more."""
