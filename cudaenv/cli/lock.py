@@ -66,14 +66,14 @@ def command(
     if not upgrade and not solver and built_wheels is None and is_current(here):
         talk("up to date: nothing to resolve")
         return
-    from cudaenv.workflow.locking import lock_project
+    from cudaenv.workflow.locking import Wishes, lock_project
 
-    locked = lock_project(
-        here,
+    wishes = Wishes(
         upgrade=EVERYTHING in upgrade,
         renew={name for name in upgrade if name != EVERYTHING},
         solver=solver,
         built_wheels=built_wheels,
     )
+    locked = lock_project(here, wishes)
     write_files(here, locked.files, force=force)
     click.echo("\n".join(locked.files))
