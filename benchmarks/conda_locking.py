@@ -33,6 +33,9 @@ from tests.support.inflation import inflate  # noqa: E402
 from tests.support.real_channels import real_channels  # noqa: E402
 
 RUNS = 7
+OLDER = 300
+"""How many versions more each package of the channel gets that is to be large; what is needed, too."""
+
 CODE = "import sys; from cudaenv.cli.main import run; sys.exit(run(['lock', *sys.argv[1:]]))"
 LOCK = [sys.executable, "-c", CODE]
 
@@ -168,7 +171,7 @@ def measure_memory(folder: Path, channels: Path) -> None:
             copy.write_bytes(file.read_bytes())
         for subdir, count in (("linux-64", 600_000), ("noarch", 400_000)):
             own = place / "channels" / "conda-forge"
-            inflate(own, subdir, count, older=1000, sharded=kind == "shards")
+            inflate(own, subdir, count, older=OLDER, sharded=kind == "shards")
         with ChannelServer(Channels(place / "channels", {})) as server:
             bench = Bench(place, server)
             bench.prepare(["linux-64"])
