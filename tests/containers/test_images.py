@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 import tomli_w
 
-from tests.end_to_end.test_builds import BACKEND, TABLE, TINY_EXT
+from tests.end_to_end.test_builds import BACKEND, TINY_EXT, write_table
 from tests.support.containers import Engine, make_stand_in, obstacle, only
 from tests.support.index import IndexServer, pytorch_like_world
 from tests.support.planning import ROOT
@@ -247,10 +247,8 @@ def test_what_is_built_from_source_ends_as_a_wheel_in_an_image_without_a_compile
     """A toolkit of the system: what compiles in NVIDIA's image runs in Python's."""
     matrix = tmp_path / "matrix"
     shutil.copytree(ROOT / "matrix", matrix)
-    table = TABLE.format(
-        name="tiny-ext", requires="torch tiny-build", env="TORCH_CUDA_ARCH_LIST={sms} TINY_JOBS={jobs}"
-    )
-    (matrix / "packages/tiny-ext.yaml").write_text(table, encoding="utf-8")
+    variables = "TORCH_CUDA_ARCH_LIST={sms} TINY_JOBS={jobs}"
+    write_table(matrix, "tiny-ext", requires="torch tiny-build", env=variables, components="nvcc cudart cccl")
     world = pytorch_like_world(tmp_path / "world")
     backend = Wheel("tiny-build", "1.0", "py3-none-any", files={"tiny_build/__init__.py": BACKEND})
     world.add("simple", backend, TINY_EXT)
