@@ -13,11 +13,11 @@ import yaml
 from cudaenv.system.conda import CondaNetwork, solve_conda
 from tests.support.channel import Channels
 from tests.support.conda_oracle import Oracle
-from tests.support.conda_project import CANONICAL, DESK, CondaProject, conda_project, prefix_files
+from tests.support.conda_project import DESK, CondaProject, conda_project, prefix_files
 from tests.support.index import IndexServer
 from tests.support.project import Project
 from tests.support.real_channels import real_channels
-from tests.support.solving import Solution, Solve
+from tests.support.solving import CANONICAL, Solution, Solve
 
 ARM = {**DESK, "name": "arm", "gpu": "GH200", "platform": "linux-aarch64"}
 WINDOWS = {"name": "win", "gpu": "RTX 4090", "driver": "581.15", "platform": "win-64"}
