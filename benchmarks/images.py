@@ -13,7 +13,7 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from cudaenv.workflow.locking import lock_project
+from cudaenv.workflow.locking import Wishes, lock_project
 from cudaenv.workflow.project import Project
 from cudaenv.workflow.sizes import download_sizes
 
@@ -39,7 +39,7 @@ def sizes(spec: str) -> dict[str, int]:
     """The size of each wheel that is locked, by package."""
     with tempfile.TemporaryDirectory() as folder:
         project = Project(Path(folder), {**os.environ, "CUDAENV_REGISTRY": ""}, draft=spec)
-        locked = lock_project(project, upgrade=True)
+        locked = lock_project(project, Wishes(upgrade=True))
     (lock,) = locked.environments
     found = {}
     for wheel in lock.wheels:

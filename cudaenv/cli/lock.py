@@ -28,6 +28,12 @@ EVERYTHING = "*"
     "`image` for the digests of container images; may be repeated.",
 )
 @click.option(
+    "--built-wheels",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="FOLDER",
+    help="Lock the wheels in a folder of the project, in place of what would be built.",
+)
+@click.option(
     "--solver",
     default="",
     metavar="PROGRAM",
@@ -35,7 +41,14 @@ EVERYTHING = "*"
     "that comes with cudaenv.",
 )
 def command(
-    *, folder: Path, force: bool, check: bool, upgrade: tuple[str, ...], solver: str, **given: Any
+    *,
+    folder: Path,
+    force: bool,
+    check: bool,
+    upgrade: tuple[str, ...],
+    built_wheels: Path | None,
+    solver: str,
+    **given: Any,
 ) -> None:
     """Resolve the plan to pylock.toml, requirements.lock and cudaenv.lock; print the files' names.
 
@@ -50,12 +63,17 @@ def command(
         check_project(here)
         click.echo("up to date")
         return
-    if not upgrade and not solver and is_current(here):
+    if not upgrade and not solver and built_wheels is None and is_current(here):
         talk("up to date: nothing to resolve")
         return
-    from cudaenv.workflow.locking import lock_project
+    from cudaenv.workflow.locking import Wishes, lock_project
 
-    names = {name for name in upgrade if name != EVERYTHING}
-    locked = lock_project(here, upgrade=EVERYTHING in upgrade, renew=names, solver=solver)
+    wishes = Wishes(
+        upgrade=EVERYTHING in upgrade,
+        renew={name for name in upgrade if name != EVERYTHING},
+        solver=solver,
+        built_wheels=built_wheels,
+    )
+    locked = lock_project(here, wishes)
     write_files(here, locked.files, force=force)
     click.echo("\n".join(locked.files))

@@ -19,6 +19,11 @@ def stamped(text: str, lead: str = "") -> str:
     return f"{body}{PREFIX}{_checksum(body)}\n"
 
 
+def unstamped(text: str) -> str:
+    """A text without its checksum, ready to be stamped again."""
+    return text.rpartition(PREFIX)[0] if PREFIX in text else text
+
+
 def is_untouched(text: str) -> bool:
     """Whether a text carries a stamp and nothing above it was changed since."""
     body, found, checksum = text.rpartition(PREFIX)

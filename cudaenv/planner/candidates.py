@@ -27,7 +27,8 @@ class Candidate:
     """A stack with the packages that go with it, a toolkit where one is needed, and the possible Pythons.
 
     `missing` names packages that are asked for and that nothing was found for; `lacks_toolkit` says that
-    one is needed and no allowed provider has it, `is_outdated` that all its Pythons are past their end.
+    one is needed and no allowed provider has it, `is_outdated` that all its Pythons are past their end,
+    `is_excluded` that the user's words on torch or CUDA exclude the stack.
     """
 
     stack: Stack
@@ -36,6 +37,7 @@ class Candidate:
     toolkit: Toolkit | None = None
     lacks_toolkit: bool = False
     is_outdated: bool = False
+    is_excluded: bool = False
 
     @property
     def picks(self) -> tuple[Pick, ...]:
@@ -95,8 +97,9 @@ def candidates(
     """
     for stack in stacks(problem, platform):
         pythons = admitting_pythons(stack, problem.requests.get(TORCH, []))
-        if not pythons or _is_excluded(stack, problem) or not runs_on(stack):
-            yield Candidate(stack=stack, pythons=stack.pythons)
+        excluded = not pythons or _is_excluded(stack, problem)
+        if excluded or not runs_on(stack):
+            yield Candidate(stack=stack, pythons=stack.pythons, is_excluded=excluded)
             continue
         ready = place(problem, stack, pythons)
         yield from _with_toolkits(problem, stack, ready)

@@ -1,23 +1,20 @@
-"""Why a plan is as it is: decisions with reasons and sources, and what was better."""
+"""Why a plan is as it is: decisions with reasons and sources."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import groupby, islice
+from itertools import islice
 
 from cudaenv.matrix.tables import DEFAULT_INDEX
-from cudaenv.model.plan import Alternative, Decision, Level, Reason
+from cudaenv.model.plan import Decision, Level, Reason
 from cudaenv.model.spec import Provider
-from cudaenv.planner.candidates import Candidate
+from cudaenv.planner.alternatives import better
 from cudaenv.planner.compatibility import Code, sass_for
 from cudaenv.planner.environments import pins, served
 from cudaenv.planner.explain_packages import package_decision, toolkit_decision
 from cudaenv.planner.machine_rules import driver_text, listing
 from cudaenv.planner.problem import TORCH, Problem
 from cudaenv.planner.search import Choice, MachineKind
-
-QUIET_RULES = frozenset({"no-silent-cpu", "package-pin", "provider"})
-"""Rules whose word on what ranks higher only repeats what the user said."""
 
 
 def decisions(choices: Sequence[Choice], problem: Problem) -> tuple[Decision, ...]:
@@ -109,7 +106,7 @@ def _stack(choice: Choice, problem: Problem) -> Decision:
         question=f"Which {stack.name} for {_for(choice, problem)}?",
         answer=f"{stack.name} {stack.label}",
         because=tuple(_stack_reasons(choice, problem)),
-        instead_of=tuple(_better(choice)),
+        instead_of=tuple(better(choice)),
     )
 
 
@@ -166,48 +163,6 @@ def _driver_reason(choice: Choice, kind: MachineKind, problem: Problem) -> Reaso
     )
 
 
-def _better(choice: Choice) -> Iterator[Alternative]:
-    """What ranks above the choice and its first obstacle; neighbours with one obstacle as one line."""
-    assessment = choice.assessment
-    rank = assessment.rank(choice.candidate, choice.kinds)
-    ahead = [
-        (other_rank, candidate, reason)
-        for candidate in assessment.candidates
-        if candidate.tier <= choice.candidate.tier
-        for other_rank in [assessment.rank(candidate, choice.kinds)]
-        if other_rank < rank
-        for reason in islice(assessment.rejections(candidate, choice.kinds), 1)
-        if reason.rule not in QUIET_RULES
-    ]
-    ahead.sort(key=lambda item: item[0])
-    yield from _by_building(choice)
-    for _, group in groupby(ahead, key=lambda item: (item[2].rule, item[1].stack.variant)):
-        items = list(group)
-        yield Alternative(_span([candidate for _, candidate, _ in items]), items[0][2])
-
-
-def _by_building(choice: Choice) -> Iterator[Alternative]:
-    """The newest torch that there would be if something were built: the trade-off of a prebuilt wheel."""
-    assessment, chosen = choice.assessment, choice.candidate
-    places = frozenset(assessment.kinds.index(kind) for kind in choice.kinds)
-    newer = [
-        candidate
-        for candidate, covered in assessment.possible
-        if candidate.tier > chosen.tier
-        and candidate.stack.version > chosen.stack.version
-        and places <= covered
-    ]
-    best = min(newer, key=lambda item: (item.tier, assessment.rank(item, choice.kinds)), default=None)
-    if best is not None and chosen.picks:
-        names = ", ".join(pick.name for pick in best.built)
-        how = f"building {names} from source" if names else f"{best.provider} packages"
-        measured = [int(row.minutes) for pick in best.built for row in pick.builds if row.minutes]
-        minutes = max(measured, default=0)
-        takes = f", which was measured to take {minutes} minutes for one architecture" if minutes else ""
-        text = f"it takes {how}{takes}; pin torch to have it"
-        yield Alternative(best.stack.title, Reason("source-build", text, "the order of preference"))
-
-
 def _sharing(choice: Choice, problem: Problem) -> Iterator[Decision]:
     """What machines that share an environment would have each for itself, where that is more."""
     assessment = choice.assessment
@@ -228,13 +183,6 @@ def _sharing(choice: Choice, problem: Problem) -> Iterator[Decision]:
             answer="a newer torch for some",
             because=tuple(reasons),
         )
-
-
-def _span(candidates: Sequence[Candidate]) -> str:
-    first, last = candidates[0].stack, candidates[-1].stack
-    if first.label == last.label:
-        return first.title
-    return f"{last.title} to {first.label}"
 
 
 def _held_back(choice: Choice, problem: Problem) -> Iterator[Decision]:

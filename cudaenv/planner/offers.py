@@ -35,6 +35,8 @@ def admitting_pythons(stack: Stack, requests: Iterable[PackageRequest]) -> tuple
     against = [item for item in requests if not admits(item, stack.version, stack.variant)]
     if not against:
         return stack.pythons
+    if any(item.marker is None for item in against):
+        return ()
     return tuple(
         python
         for python in stack.pythons

@@ -110,7 +110,7 @@ class Assessment:
         return tuple(
             (candidate, self._covered(candidate))
             for candidate in self.candidates
-            if not any(True for _ in spec_rejections(candidate, self.problem))
+            if not candidate.is_excluded and not any(True for _ in spec_rejections(candidate, self.problem))
         )
 
     def _covered(self, candidate: Candidate) -> frozenset[int]:

@@ -9,6 +9,8 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from cudaenv.system.files import file_sha256
+
 RECORD = "built.json"
 
 
@@ -23,7 +25,7 @@ def kept_wheel(shelf: Path, facts: Mapping[str, str]) -> Path | None:
     try:
         record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
         wheel = folder / Path(record["wheel"]).name
-        is_same = sha256_of(wheel) == record["sha256"] and record["facts"] == dict(facts)
+        is_same = file_sha256(wheel) == record["sha256"] and record["facts"] == dict(facts)
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return wheel if is_same else None
@@ -40,16 +42,10 @@ def keep_wheel(shelf: Path, facts: Mapping[str, str], wheel: Path) -> Path:
         place = Path(temporary) / "entry"
         place.mkdir()
         shutil.copyfile(wheel, place / wheel.name)
-        record = {"wheel": wheel.name, "sha256": sha256_of(wheel), "facts": dict(facts)}
+        record = {"wheel": wheel.name, "sha256": file_sha256(wheel), "facts": dict(facts)}
         (place / RECORD).write_text(json.dumps(record, indent=1), encoding="utf-8")
         if folder.exists():
             # What is there is broken, or another process was faster; both give way.
             folder.rename(Path(temporary) / "old")
         place.rename(folder)
     return folder / wheel.name
-
-
-def sha256_of(file: Path) -> str:
-    """The sha256 of a file."""
-    with file.open("rb") as source:
-        return hashlib.file_digest(source, "sha256").hexdigest()

@@ -9,7 +9,7 @@ from pathlib import Path
 from cudaenv.workflow.checking import require_lock
 from cudaenv.workflow.installed import environment_in, is_venv, lock_digest, noted_in, prefix_in_use
 from cudaenv.workflow.project import Project
-from cudaenv.workflow.workshop import Workshop, workshop
+from cudaenv.workflow.workshop import Workshop, programs, workshop
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,16 +41,9 @@ def activate(project: Project, *, name: str | None, prefix: Path | None) -> Acti
     return Activation(
         environment=str(environment["name"]),
         prefix=target,
-        path=_path(target, shop),
+        path=programs(target, shop),
         variables=dict(sorted(_variables(target, shop).items())),
     )
-
-
-def _path(prefix: Path, shop: Workshop) -> tuple[str, ...]:
-    """The toolkit's programs before those of the environment, and these before the system's."""
-    own = [prefix / name for name in ("bin", "Scripts") if (prefix / name).is_dir()]
-    folders = [*([shop.home / "bin"] if shop.home else []), *own]
-    return tuple(dict.fromkeys(str(folder) for folder in folders))
 
 
 def _variables(prefix: Path, shop: Workshop) -> dict[str, str]:

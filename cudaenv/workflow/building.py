@@ -7,6 +7,7 @@ variables is taken again.
 from __future__ import annotations
 
 import math
+import os
 import re
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -27,11 +28,12 @@ from cudaenv.system.credentials import index_credentials
 from cudaenv.system.files import cache_folder
 from cudaenv.system.http import Client
 from cudaenv.system.uv import build_wheel, install_wheel
+from cudaenv.workflow.built import locked_wheels, wheel_at
 from cudaenv.workflow.installed import FOLDER, is_venv
 from cudaenv.workflow.origins import Origin
 from cudaenv.workflow.project import Project
 from cudaenv.workflow.sources import BUILD_LOCK, Source, locked_sources
-from cudaenv.workflow.workshop import Workshop, filled, missing_before, workshop
+from cudaenv.workflow.workshop import Workshop, filled, missing_before, programs, workshop
 
 JOBS = "MAX_JOBS"
 JOB_MEMORY = 4 << 30
@@ -43,6 +45,7 @@ MEASURED_CORES = 2
 
 UNPACKED = 1.8
 """Bytes on disk for each byte of wheels: torch 2.15 with its toolkit are 3.2 GB to download, 5.7 GB there."""
+
 
 MAX_SOURCE = 1 << 30  # bytes
 SHOWN_LINES, SHOWN_WIDTH = 25, 100
@@ -59,12 +62,22 @@ class Site:
     origin: Origin
 
 
-def look_ahead(project: Project, environment: Mapping[str, Any], prefix: Path, pylock: str | None) -> None:
+def look_ahead(
+    project: Project,
+    document: LockDocument,
+    environment: Mapping[str, Any],
+    prefix: Path,
+    pylock: str | None,
+) -> None:
     """See that what will be compiled can be, before hours are spent; say how much will be fetched and built.
 
     ToolError names what is missing and what brings it.
     """
-    phases = _phases(environment)
+    locked = locked_wheels(project, document, environment)
+    for wheel in locked.values():
+        wheel_at(project, wheel)
+    here = locked_sources(project, document, _lock_name(document, environment)).keys() - locked.keys()
+    phases = [phase for phase in _phases(environment) if _names(phase) & here]
     missing = missing_before(environment, prefix, project.environ)
     compiled = [text for phase in phases if phase.get("components") for text in phase["install"]]
     if compiled and missing:
@@ -103,8 +116,8 @@ def build_phases(
     phases = _phases(environment)
     if not phases:
         return []
-    several = environment["name"] if len(document.environments) > 1 else ""
-    sources = locked_sources(project, document, file_name(BUILD_LOCK, several))
+    sources = locked_sources(project, document, _lock_name(document, environment))
+    locked = locked_wheels(project, document, environment)
     site = Site(
         project=project,
         environment=environment,
@@ -115,8 +128,10 @@ def build_phases(
     notes = []
     for phase in phases:
         for text in phase["install"]:
-            name = canonicalize_name(re.split(r"[\s\[=@]", text, maxsplit=1)[0])
-            if name in sources:
+            name = _name(text)
+            if name in locked:
+                install_wheel(wheel_at(project, locked[name]), prefix, project.environ)
+            elif name in sources:
                 install_wheel(_wheel(site, phase, text, sources[name]), prefix, project.environ)
             else:
                 shown = " ".join(f"{key}={value}" for key, value in phase["env"].items())
@@ -128,6 +143,18 @@ def build_phases(
 
 def _phases(environment: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [phase for phase in environment["phases"] if phase["builds"]]
+
+
+def _lock_name(document: LockDocument, environment: Mapping[str, Any]) -> str:
+    return file_name(BUILD_LOCK, environment["name"] if len(document.environments) > 1 else "")
+
+
+def _names(phase: Mapping[str, Any]) -> set[str]:
+    return {_name(text) for text in phase["install"]}
+
+
+def _name(requirement: str) -> str:
+    return canonicalize_name(re.split(r"[\s\[=@]", requirement, maxsplit=1)[0])
 
 
 def _wheel(site: Site, phase: Mapping[str, Any], text: str, source: Source) -> Path:
@@ -182,8 +209,8 @@ def _built(site: Site, phase: Mapping[str, Any], text: str, source: Source, fold
 
 
 def _variables(site: Site, phase: Mapping[str, Any], jobs: int) -> dict[str, str]:
-    folders = [*([site.shop.home / "bin"] if site.shop.home else []), site.prefix / "bin"]
-    path = ":".join([*map(str, folders), site.project.environ.get("PATH", "")]).rstrip(":")
+    usual = site.project.environ.get("PATH")
+    path = os.pathsep.join([*programs(site.prefix, site.shop), *([usual] if usual else [])])
     return {**site.shop.variables, **filled(phase["env"], site.prefix), JOBS: str(jobs), "PATH": path}
 
 

@@ -15,7 +15,7 @@ from cudaenv.model.spec import PythonRequest, Spec
 from cudaenv.model.versions import PythonVersion
 from cudaenv.planner.plan import make_plan
 from cudaenv.render.machine_text import machine_toml
-from cudaenv.workflow.locking import Locked, lock_project
+from cudaenv.workflow.locking import Locked, Wishes, lock_project
 from cudaenv.workflow.planning import Refused, rendered, write_files
 from cudaenv.workflow.project import PYPROJECT, SPEC_NAME, Project, with_machines
 
@@ -43,7 +43,7 @@ def initialise(project: Project, *, force: bool, lock: bool) -> Initialised:
     text = draft_spec(project)
     drafted = project.changed(options={}, draft=text)
     if lock:
-        locked = lock_project(drafted, upgrade=True)
+        locked = lock_project(drafted, Wishes(upgrade=True))
         plan, files = locked.plan, dict(locked.files)
     else:
         locked = None

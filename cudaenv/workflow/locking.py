@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
 from packaging.utils import canonicalize_name
 
@@ -56,19 +57,30 @@ class Locked:
     files: Mapping[str, str]
 
 
-def lock_project(
-    project: Project, *, upgrade: bool = False, renew: Collection[str] = (), solver: str = ""
-) -> Locked:
-    """Plan and resolve all environments and verify them; nothing is written yet.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wishes:
+    """How to lock.
 
     Existing pins are kept unless `upgrade`, or for the packages that `renew` names; `IMAGES` in it asks for
     the digests of images again. `solver` names a conda, mamba or micromamba, on PATH or by its path, that
-    solves what conda installs, instead of the embedded solver. SpecError where `renew` names what is not
-    there; NoPlanError, ToolError and FetchError say what failed.
+    solves what conda installs, instead of the embedded solver. Wheels of `built_wheels` are locked in place
+    of what would be built.
     """
-    digests = Digests(project, _known_images(project), renew=upgrade or IMAGES in renew)
-    packages = sorted({canonicalize_name(name) for name in renew} - {IMAGES})
-    document = None if upgrade else _last_lock(project)
+
+    upgrade: bool = False
+    renew: Collection[str] = ()
+    solver: str = ""
+    built_wheels: Path | None = None
+
+
+def lock_project(project: Project, wishes: Wishes) -> Locked:
+    """Plan and resolve all environments and verify them; nothing is written yet.
+
+    SpecError where a wish names what is not there; NoPlanError, ToolError and FetchError say what failed.
+    """
+    digests = Digests(project, _known_images(project), renew=wishes.upgrade or IMAGES in wishes.renew)
+    packages = sorted({canonicalize_name(name) for name in wishes.renew} - {IMAGES})
+    document = None if wishes.upgrade else _last_lock(project)
     plan, spec, machines_from = plan_project(project, document)
     mirrors = Mirrors.of(project.matrix.tables.indexes, spec.indexes)
     brought_in = document.brought_in if document else ()
@@ -77,10 +89,10 @@ def lock_project(
     for _ in range(len(project.matrix.family) + MOST_ROUNDS):
         if plan.refusal is not None:
             break
-        pins = Pins({}, {}, packages) if upgrade else read_pins(project, plan, document, packages)
+        pins = Pins({}, {}, packages) if wishes.upgrade else read_pins(project, plan, document, packages)
         pins.check_names(plan)
         try:
-            solve = partial(solve_environments, project, plan, pins.urls, solver)
+            solve = partial(solve_environments, project, plan, pins.urls, wishes.solver)
             locked, files, solvers = _resolve(
                 project, plan, spec, mirrors, pins=pins, digests=digests, solving=solve
             )
@@ -94,7 +106,7 @@ def lock_project(
             continue
         more = _family_members(plan, locked, project.matrix.family)
         if not more:
-            builds = _build_locks(project, plan, mirrors)
+            builds = _build_locks(project, plan, mirrors, wishes.built_wheels, document)
             files |= {name: stamped(text) for name, text in builds.items()}
             document = make_document(
                 plan,
@@ -117,10 +129,13 @@ def lock_project(
     raise Refused(plan)
 
 
-def _build_locks(project: Project, plan: Plan, mirrors: Mirrors) -> dict[str, str]:
+def _build_locks(
+    project: Project, plan: Plan, mirrors: Mirrors, built_wheels: Path | None, document: LockDocument | None
+) -> dict[str, str]:
+    from cudaenv.workflow.built import built_locks
     from cudaenv.workflow.sources import build_locks
 
-    return build_locks(project, plan, mirrors)
+    return build_locks(project, plan, mirrors) | built_locks(project, plan, built_wheels, document)
 
 
 def _last_lock(project: Project) -> LockDocument | None:

@@ -21,6 +21,8 @@ from cudaenv.workflow.project import Project
 from cudaenv.workflow.verifying import client_for
 
 BUILD_LOCK = "requirements.build.lock"
+LOCKED_SOURCE = r"^([\w.-]+) @ (\S+/[\w.+%-]+\.(?:tar\.gz|zip)) \\\n +--hash=sha256:([0-9a-f]{64})$"
+"""A name that may be part of a file's name, an address that ends with one, and the hash."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,5 +95,5 @@ def locked_sources(project: Project, document: LockDocument, file: str) -> dict[
     if file not in document.files:
         return {}
     text = locked_text(project, document, file)
-    found = re.findall(r"^(\S+) @ (\S+) \\\n +--hash=sha256:([0-9a-f]{64})$", text, re.MULTILINE)
+    found = re.findall(LOCKED_SOURCE, text, re.MULTILINE)
     return {canonicalize_name(name): Source(name, url, sha256) for name, url, sha256 in found}

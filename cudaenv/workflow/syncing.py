@@ -67,7 +67,7 @@ def sync_project(
     environment = _choose(document, machine, project, name, anyway=anyway)
     target = prefix_of(project, prefix, is_of_conda(environment))
     pylock = _pylock(project, document, environment)
-    look_ahead(project, environment, target, pylock)
+    look_ahead(project, document, environment, target, pylock)
     project.talk(f"installing {environment['name']} into {target}")
     with origin_of(project, bundle) as origin:
         if is_of_conda(environment):

@@ -66,6 +66,13 @@ def workshop(environment: Mapping[str, Any], prefix: Path, environ: Mapping[str,
     )
 
 
+def programs(prefix: Path, shop: Workshop) -> tuple[str, ...]:
+    """The folders to search first: the toolkit's programs before those of the environment."""
+    own = [prefix / name for name in ("bin", "Scripts") if (prefix / name).is_dir()]
+    folders = [*([shop.home / "bin"] if shop.home else []), *own]
+    return tuple(dict.fromkeys(str(folder) for folder in folders))
+
+
 def missing_before(
     environment: Mapping[str, Any], prefix: Path, environ: Mapping[str, str]
 ) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ The packages are made up: rows in a copy of the tables, and source distributions
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shutil
@@ -384,3 +385,85 @@ def test_what_cannot_be_compiled_is_told_before_anything_is_installed(
     found = seen(project)
     assert found["CUDA_HOME"] == env["CUDA_HOME"]
     assert found["NVCC_PREPEND_FLAGS"] == "-ccbin=g++-13"
+
+
+def hand_over(project: Project, builder: Project) -> Path:
+    """Copy the wheel that a builder has made into a folder of a project; return its place."""
+    (wheel,) = built(builder)
+    folder = project.folder / "wheels"
+    folder.mkdir()
+    return Path(shutil.copy(wheel, folder))
+
+
+def test_wheels_that_were_built_elsewhere_are_locked_by_hash_and_installed(
+    project: Project, tmp_path: Path
+) -> None:
+    project.lock(V100, packages=PACKAGES)
+    project.run("sync", "--anyway")
+    here = project.another(tmp_path / "here")
+    here.environ |= project.environ
+    wheel = hand_over(here, project)
+    here.run("lock", "--built-wheels", "wheels")
+    text = here.text("requirements.built.lock")
+    sha256 = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    assert f"./wheels/{wheel.name} \\\n    --hash=sha256:{sha256}\n" in text
+    assert here.run("check").out == "up to date\n"
+    done = here.run("sync", "--anyway")
+    assert "building" not in done.err
+    assert seen(here)["TORCH_CUDA_ARCH_LIST"] == "7.0"
+    # Colleagues without cudaenv install the same.
+    from uv import find_uv_bin
+
+    venv = here.folder / ".venv"
+    again = [find_uv_bin(), "pip", "install", "-q", "--reinstall", "--no-deps", "--require-hashes"]
+    command = [*again, "--offline", "--python", str(venv), "-r", "requirements.built.lock"]
+    subprocess.run(command, env=here.env(), cwd=here.folder, check=True)
+    wheel.write_bytes(wheel.read_bytes() + b"x")
+    done = here.run("sync", "--anyway", status=5)
+    assert f"`wheels/{wheel.name}` is not the wheel that was locked" in done.err
+    assert sha256 in done.err
+    wheel.unlink()
+    assert "is not here" in here.run("sync", "--anyway", status=5).err
+
+
+def test_a_lock_of_built_wheels_holds_while_its_environment_does(project: Project) -> None:
+    project.lock(V100, packages=PACKAGES)
+    project.run("sync", "--anyway")
+    hand_over(project, project)
+    project.run("lock", "--built-wheels", "wheels")
+    text = project.text("requirements.built.lock")
+    project.run("lock", "--package", "numpy")
+    assert "requirements.built.lock" in project.files(), "the wheel is still for this torch and GPU"
+    assert project.text("requirements.built.lock") == text
+    project.lock(RTX_4090, packages=PACKAGES)
+    assert "requirements.built.lock" not in project.files()
+
+
+def test_wheels_of_something_else_or_from_elsewhere_are_not_locked(project: Project, tmp_path: Path) -> None:
+    project.lock(V100, packages=PACKAGES)
+    before = project.files()
+    folder = project.folder / "wheels"
+    folder.mkdir()
+    names = (
+        "tiny_ext-2.0-py3-none-any.whl",
+        "tiny_ext-1.0-cp38-cp38-linux_x86_64.whl",
+        "other-1.0-py3-none-any.whl",
+    )
+    for name in (*names, "tiny_ext-1.0-py3-none-win_amd64.whl", "no wheel.whl"):
+        (folder / name).touch()
+    done = project.run("lock", "--built-wheels", "wheels", status=2)
+    assert "that was built for this plan" in done.err
+    assert "to be built: tiny-ext==1.0" in done.err
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    assert "are outside the project" in project.run("lock", "--built-wheels", outside, status=2).err
+    for name in ("tiny_ext-1.0-py3-none-any.whl", "tiny_ext-1.0-py3-none-linux_x86_64.whl"):
+        (folder / name).touch()
+    spaced = project.folder / "my wheels"
+    spaced.mkdir()
+    (spaced / "tiny_ext-1.0-py3-none-any.whl").touch()
+    assert (
+        "cannot stand in a requirements file" in project.run("lock", "--built-wheels", spaced, status=2).err
+    )
+    assert "several wheels" in project.run("lock", "--built-wheels", "wheels", status=2).err
+    assert project.files() == before

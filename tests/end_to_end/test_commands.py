@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.nvml import FakeGpu, build_fake_nvml, fake_nvml_env
-from tests.support.project import RTX_4090, RTX_5090, V100, Project
+from tests.support.project import LOCK_FILES, RTX_4090, RTX_5090, V100, Project
 from tests.support.schema import plan_validator
 
 NO_PLAN = ("--gpu", "RTX 4090", "--driver", "340.108")
@@ -139,7 +139,7 @@ def test_render_writes_what_is_readable_and_prints_its_names(project: Project) -
     project.spec(V100)
     done = project.run("render")
     assert set(done.out.split()) == set(project.files())
-    assert set(project.files()) == {"requirements.txt", "Dockerfile", "pyproject.cudaenv.toml"}
+    assert set(project.files()) == LOCK_FILES - {"pylock.toml", "requirements.lock", "cudaenv.lock"}
     assert project.server.requests == []
     assert "torch==2.14.1+cu126" in project.text("requirements.txt")
 

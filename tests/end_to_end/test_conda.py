@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from fnmatch import fnmatchcase
@@ -159,14 +157,13 @@ def test_conda_lock_reads_it_renders_it_and_finds_its_hash(conda: CondaProject, 
     conda.lock(python="3.12")
     lock = conda.project.folder / "conda-lock.yml"
     before = lock.read_bytes()
-    done = conda_lock(
-        conda,
+    done = conda.conda_lock(
         *("lock", "--check-input-hash", "--lockfile", str(lock), "-f", "environment.yml"),
         *("--virtual-package-spec", "virtual-packages.yml"),
     )
     assert "Spec hash already locked for ['linux-64']" in done
     assert lock.read_bytes() == before
-    conda_lock(conda, "render", "-k", "explicit", "--filename-template", str(tmp_path / "x.lock"), str(lock))
+    conda.conda_lock("render", "-k", "explicit", "--filename-template", str(tmp_path / "x.lock"), str(lock))
     rendered = {line for line in (tmp_path / "x.lock").read_text().splitlines() if "://" in line}
     ours = {
         line for line in conda.project.text("conda-linux-64.lock").splitlines() if line.startswith("http")
@@ -176,8 +173,7 @@ def test_conda_lock_reads_it_renders_it_and_finds_its_hash(conda: CondaProject, 
 
 def test_conda_lock_with_our_solver_locks_the_same(conda: CondaProject, tmp_path: Path) -> None:
     conda.lock(python="3.12")
-    conda_lock(
-        conda,
+    conda.conda_lock(
         *("lock", "--lockfile", str(tmp_path / "other-lock.yml"), "-f", "environment.yml"),
         *("--virtual-package-spec", "virtual-packages.yml"),
     )
@@ -188,31 +184,6 @@ def test_conda_lock_with_our_solver_locks_the_same(conda: CondaProject, tmp_path
         {key: value for key, value in package.items() if key != "build"} for package in ours["package"]
     ]
     assert other["metadata"]["content_hash"] == ours["metadata"]["content_hash"]
-
-
-def conda_lock(conda: CondaProject, *arguments: str) -> str:
-    """Run conda-lock in the project with our executable; return what it said."""
-    programs = Path(sys.executable).parent
-    condarc = conda.project.home / "condarc"
-    condarc.write_text(f"channel_alias: {conda.server.url}\n", encoding="utf-8")
-    mapping = conda.project.home / "mapping.json"
-    mapping.write_text("{}", encoding="utf-8")
-    command = [str(programs / "conda-lock"), *arguments]
-    if arguments[0] != "render":
-        command += ["--conda", str(programs / "cudaenv-conda")]
-    if arguments[0] == "lock":
-        command += ["--pypi_to_conda_lookup_file", mapping.as_uri()]
-    done = subprocess.run(
-        command,
-        cwd=conda.project.folder,
-        env=conda.project.env({"CONDARC": str(condarc), "PATH": f"{programs}:/usr/bin:/bin"}),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout + done.stderr
 
 
 def test_an_unsatisfiable_request_is_explained_by_the_solver(conda: CondaProject, tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import platform
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -133,21 +132,8 @@ def test_a_lock_that_someone_changed_is_not_installed(conda: CondaProject, prefi
 
 def test_conda_lock_installs_the_same_files(conda: CondaProject, prefix: Path, tmp_path: Path) -> None:
     conda.sync()
-    programs = Path(sys.executable).parent
-    condarc = conda.project.home / "condarc"
-    condarc.write_text(f"channel_alias: {conda.server.url}\n", encoding="utf-8")
     other = tmp_path / "other"
-    command = [str(programs / "conda-lock"), "install", "--conda", str(programs / "cudaenv-conda")]
-    done = subprocess.run(
-        [*command, "--prefix", str(other), "conda-lock.yml"],
-        cwd=conda.project.folder,
-        env=conda.project.env({"CONDARC": str(condarc), "PATH": f"{programs}:/usr/bin:/bin"}),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    conda.conda_lock("install", "--prefix", str(other), "conda-lock.yml")
     assert prefix_files(other) == prefix_files(prefix)
 
 

@@ -6,22 +6,18 @@ its own CUDA. One environment serves all tests.
 
 from __future__ import annotations
 
-import json
-import os
 import re
-import shlex
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from uv import find_uv_bin
 
-from tests.support.planning import ROOT
-from tests.support.project import PYTHON, without_gpu
+from tests.support.kernels import Kernels
+from tests.support.project import without_gpu
 
 pytestmark = [
     pytest.mark.e2e,
@@ -30,78 +26,7 @@ pytestmark = [
     pytest.mark.skipif(shutil.which("g++") is None, reason="there is no C++ compiler here"),
 ]
 
-EXAMPLE = ROOT / "examples" / "cuda-kernels"
-README = (EXAMPLE / "README.md").read_text(encoding="utf-8")
-COMMANDS = re.findall(r"^\$ (.+)$", README, re.MULTILINE)
-HIDDEN = {
-    "CUDA_HOME",
-    "CUDA_PATH",
-    "CUDACXX",
-    "LD_LIBRARY_PATH",
-    "LIBRARY_PATH",
-    "CPATH",
-    "NVCC_PREPEND_FLAGS",
-}
 NO_DRIVER = "CUDA driver version is insufficient for CUDA runtime version"
-
-
-@dataclass(frozen=True)
-class Kernels:
-    """The example in a folder of its own, locked, synced, and compiled as its README says."""
-
-    folder: Path
-
-    @property
-    def home(self) -> Path:
-        return Path(self.run("sh", "-c", "echo $CUDA_HOME").stdout.strip())
-
-    @property
-    def planned(self) -> set[str]:
-        """The SM architectures of the plan, `sm_90`."""
-        (environment,) = json.loads((self.folder / "cudaenv.lock").read_text("utf-8"))["environments"]
-        return {f"sm_{sm.replace('.', '')}" for sm in environment["toolkit"]["arch_list"]}
-
-    def cudaenv(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return self.call(sys.executable, "-m", "cudaenv", *arguments)
-
-    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
-        return self.cudaenv("run", "--", *command)
-
-    def call(self, *command: str) -> subprocess.CompletedProcess[str]:
-        env = {key: value for key, value in os.environ.items() if key not in HIDDEN}
-        # Where a CUDA of the machine would be found first.
-        path = [part for part in env["PATH"].split(":") if not (Path(part) / "nvcc").exists()]
-        return subprocess.run(
-            command,
-            cwd=self.folder,
-            env=env | {"PATH": ":".join(path), "PYTHONPATH": str(ROOT)},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-
-    def loads(self, *files: str) -> dict[str, str]:
-        """Where the loader finds the libraries of CUDA that files are linked to, by soname."""
-        said = "".join(self.call("ldd", file).stdout for file in files)
-        return dict(re.findall(r"(libcu\w+\.so\.\d+) => (\S+)", said))
-
-
-@pytest.fixture(scope="module")
-def kernels(tmp_path_factory: pytest.TempPathFactory) -> Kernels:
-    """Follow the README, with the Python that runs the tests."""
-    made = Kernels(tmp_path_factory.mktemp("kernels") / "example")
-    shutil.copytree(EXAMPLE, made.folder)
-    spec = made.folder / "cudaenv.toml"
-    text, count = re.subn(r'^python = ".*"$', f'python = "{PYTHON}"', spec.read_text("utf-8"), flags=re.M)
-    assert count == 1
-    spec.write_text(text, encoding="utf-8")
-    assert len(COMMANDS) == 7
-    for line in COMMANDS:
-        name, *arguments = shlex.split(line)
-        assert name == "cudaenv"
-        done = made.cudaenv(*arguments)
-        assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
-    return made
 
 
 @pytest.fixture(scope="module")
@@ -125,6 +50,13 @@ def test_the_toolkit_is_the_environments_own_and_has_the_links_that_builds_look_
         assert link.resolve().is_file()
         assert link.resolve().parent == (home / "lib").resolve()
     assert kernels.run("sh", "-c", "command -v nvcc").stdout.strip() == str(home / "bin" / "nvcc")
+
+
+def test_how_much_is_fetched_was_said_before(kernels: Kernels) -> None:
+    first = kernels.said["cudaenv sync"].splitlines()[0]
+    assert re.fullmatch(
+        r"\d+ wheels, [34]\.\d GB to download, [5-7]\.\d GB on disk; [\d.]+ GB of disk are free", first
+    )
 
 
 @pytest.mark.parametrize("library", ["build/libheat.so", "ramp"])

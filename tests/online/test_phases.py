@@ -12,7 +12,6 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +21,9 @@ import tomli_w
 
 from cudaenv.system.uv import default_index
 from tests.end_to_end.test_builds import write_table
-from tests.online.test_kernels import HIDDEN, NO_DRIVER
+from tests.online.test_kernels import NO_DRIVER
 from tests.support.index import IndexServer, Request, Sdist, World, _Response
+from tests.support.kernels import Kernels, without_cuda
 from tests.support.planning import ROOT
 from tests.support.project import PYTHON
 
@@ -51,27 +51,30 @@ class BesidePyPI(IndexServer):
 
 @dataclass(frozen=True)
 class Builder:
-    """A project that is locked once, with its own cache of built wheels."""
+    """A project with a cache of its own for built wheels, installed over the environment of the example."""
 
     folder: Path
+    prefix: Path
     tables: Path
     cache: Path
 
-    def cudaenv(self, *arguments: str, status: int = 0) -> str:
+    def cudaenv(self, *arguments: str, status: int = 0, **env: str) -> str:
         """Run the program; return what it says to people."""
-        env = {key: value for key, value in os.environ.items() if key not in HIDDEN | {"MAX_JOBS"}}
-        path = [part for part in env["PATH"].split(":") if not (Path(part) / "nvcc").exists()]
         own = {"CUDAENV_MATRIX": str(self.tables), "CUDAENV_CACHE_DIR": str(self.cache)}
         done = subprocess.run(
             [sys.executable, "-m", "cudaenv", *arguments],
             cwd=self.folder,
-            env=env | own | {"PATH": ":".join(path), "PYTHONPATH": str(ROOT)},
+            env=without_cuda() | own | env,
             capture_output=True,
             text=True,
             check=False,
         )
         assert done.returncode == status, done.stdout + done.stderr
         return done.stderr
+
+    def sync(self, status: int = 0) -> str:
+        """Install into the shared environment."""
+        return self.cudaenv("sync", "--prefix", str(self.prefix), status=status)
 
     def lock(self, *packages: str) -> None:
         """Lock torch and packages of the loopback index."""
@@ -116,7 +119,7 @@ def source(name: str, header: str = "", *flags: str) -> Sdist:
 
 
 @pytest.fixture(scope="module")
-def builder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Builder]:
+def builder(kernels: Kernels, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Builder]:
     place = tmp_path_factory.mktemp("phases")
     shutil.copytree(ROOT / "matrix", place / "matrix")
     for name in ("tiny", "old"):
@@ -132,36 +135,40 @@ def builder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Builder]:
     (place / "project").mkdir()
     with BesidePyPI(world.folder) as server:
         (place / "project" / "index.json").write_text(json.dumps(f"{server.url}/simple"))
-        yield Builder(place / "project", place / "matrix", place / "cache")
+        yield Builder(place / "project", kernels.folder / ".venv", place / "matrix", place / "cache")
 
 
 def test_an_extension_is_built_once_on_the_locked_wheels_and_taken_again(builder: Builder) -> None:
     builder.lock("tiny")
-    said = builder.cudaenv("sync")
-    assert re.search(r"^\d+ wheels, \d\.\d GB to download, \d\.\d GB on disk; ", said, re.MULTILINE)
+    said = builder.sync()
     assert said.index("then built from source: tiny==1.0") < said.index("installing cu132")
     assert said.index("installing cu132") < said.index("building tiny==1.0 with ")
-    log = (builder.folder / ".venv/.cudaenv/build-tiny.log").read_text()
+    log = (builder.prefix / ".cudaenv/build-tiny.log").read_text()
     assert "arch=compute_90,code=sm_90" in log
-    assert f"{builder.folder}/.venv/lib/python{PYTHON}/site-packages/nvidia/cu13/bin/nvcc" in log
-    begun = time.monotonic()
-    said = builder.cudaenv("sync", "--prefix", "elsewhere")
+    assert f"{builder.prefix}/lib/python{PYTHON}/site-packages/nvidia/cu13/bin/nvcc" in log
+    said = builder.sync()
     assert "tiny==1.0 was built before with the same torch, toolkit and compiler" in said
     assert "building" not in said
-    assert time.monotonic() - begun < 60
-    for prefix in (".venv", "elsewhere"):
-        python = builder.folder / prefix / "bin" / "python"
-        code = "import tiny; print(tiny.launch())"
-        shown = subprocess.check_output([python, "-I", "-c", code], text=True)
-        assert shown.strip() in {NO_DRIVER, "invalid argument", "no error"}, "it is ours, GPU or not"
+    python = builder.prefix / "bin" / "python"
+    code = "import tiny; print(tiny.launch())"
+    shown = subprocess.check_output([python, "-I", "-c", code], text=True)
+    assert shown.strip() in {NO_DRIVER, "no error"}, "it is ours, GPU or not"
 
 
 def test_a_build_that_the_headers_of_torch_refuse_is_told_with_its_cause(builder: Builder) -> None:
     builder.lock("old")
-    said = builder.cudaenv("sync", status=5)
+    said = builder.sync(status=5)
     assert "old==1.0 could not be built" in said
     assert (
         "likely cause: setup.py asks for an older standard of C++ than the headers of this torch take" in said
     )
     assert "C++20 or later compatible compiler is required to use" in said
-    assert f"hint: The whole log is {builder.folder}/.venv/.cudaenv/build-old.log" in said
+    assert f"hint: The whole log is {builder.prefix}/.cudaenv/build-old.log" in said
+
+
+def test_without_a_compiler_nothing_is_fetched(builder: Builder, tmp_path: Path) -> None:
+    builder.lock("tiny")
+    said = builder.cudaenv("sync", "--prefix", str(tmp_path / "new"), status=5, PATH=str(tmp_path))
+    assert "tiny==1.0 cannot be compiled on this machine" in said
+    assert "there is no `g++` on PATH" in said
+    assert not (tmp_path / "new").exists()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -48,6 +50,33 @@ class CondaProject:
     def sync(self, *options: str, status: int | None = 0) -> Done:
         """Install what is locked, whatever this machine is."""
         return self.project.run("sync", "--anyway", *options, status=status)
+
+    def conda_lock(self, *arguments: str) -> str:
+        """Run conda-lock in the project with our executable as its conda; return what it said."""
+        programs = Path(sys.executable).parent
+        condarc, mapping = self.project.home / "condarc", self.project.home / "mapping.json"
+        condarc.write_text(f"channel_alias: {self.server.url}\n", encoding="utf-8")
+        mapping.write_text("{}", encoding="utf-8")
+        options = {
+            "lock": [
+                "--conda",
+                str(programs / "cudaenv-conda"),
+                "--pypi_to_conda_lookup_file",
+                mapping.as_uri(),
+            ],
+            "install": ["--conda", str(programs / "cudaenv-conda")],
+        }
+        done = subprocess.run(
+            [str(programs / "conda-lock"), arguments[0], *options.get(arguments[0], []), *arguments[1:]],
+            cwd=self.project.folder,
+            env=self.project.env({"CONDARC": str(condarc), "PATH": f"{programs}:/usr/bin:/bin"}),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout + done.stderr
 
     def locked(self, name: str = "conda-lock.yml") -> dict[str, Mapping[str, Any]]:
         """The packages of a conda-lock.yml by name."""

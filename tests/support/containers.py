@@ -120,13 +120,37 @@ class Engine:
         return self.buildah("bud", *options, *given, "-t", tag, "-f", context / file, context, status=status)
 
     def run(self, image: str, *command: str, user: str = "", status: int = 0) -> str:
-        """Run a program in a new container of an image."""
-        container = self.buildah("from", "--pull-never", image).split()[-1]
+        """Run a program in a new container of an image; return what it says."""
+        container = self.start(image)
         try:
-            options = ["--isolation", "chroot", *(["--user", user] if user else [])]
-            return self.buildah("run", *options, container, "--", *command, status=status)
+            return self.inside(container, *command, user=user, status=status)
         finally:
             self.buildah("rm", container)
+
+    def start(self, image: str) -> str:
+        """Make a container of an image; return its name."""
+        return self.buildah("from", "--pull-never", image).split()[-1]
+
+    def inside(self, container: str, *command: str, user: str = "", status: int = 0) -> str:
+        """Run a program in a container; return what it says.
+
+        By a file: in a chroot buildah hands output over by pipes, and on a busy machine some of it is lost.
+        """
+        folder = self.folder / "said"
+        folder.mkdir(exist_ok=True)
+        folder.chmod(0o777)
+        said = folder / container
+        said.unlink(missing_ok=True)
+        options = [
+            "--isolation",
+            "chroot",
+            "--volume",
+            f"{folder}:/said",
+            *(["--user", user] if user else []),
+        ]
+        writing = ["sh", "-c", f'exec "$@" >/said/{container} 2>&1', "sh"]
+        self.buildah("run", *options, container, "--", *writing, *command, status=status)
+        return said.read_text()
 
     def rename(self, image: str, name: str) -> None:
         """Give an image another name, too: that of one that cannot be pulled here."""

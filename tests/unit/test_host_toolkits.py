@@ -35,14 +35,15 @@ def test_a_broken_version_file_is_no_answer_and_nvcc_is_asked(tmp_path: Path) ->
 
 
 def test_the_order_is_that_of_programs_and_each_is_told_once(tmp_path: Path) -> None:
-    for cuda in ("12.6", "12.10", "11.8"):
+    for cuda in ("12.6", "12.10", "12.9", "11.8"):
         toolkit(tmp_path / f"usr/local/cuda-{cuda}", cuda)
     (tmp_path / "usr/local/cuda").symlink_to("cuda-11.8")
     mine = toolkit(tmp_path / "mine", "13.0")
     path = tmp_path / "usr/local/cuda-12.6/bin"
     env = {"CUDA_HOME": str(mine), "PATH": f"/nowhere:{path}"}
     expected = [("13.0", "CUDA_HOME"), ("12.6", "PATH"), ("11.8", "/usr/local/cuda")]
-    assert found(env, tmp_path) == [*expected, ("12.10", "/usr/local/cuda-12.10")]
+    others = [(cuda, f"/usr/local/cuda-{cuda}") for cuda in ("12.10", "12.9")]
+    assert found(env, tmp_path) == [*expected, *others]
     assert found({}, tmp_path)[0] == ("11.8", "/usr/local/cuda")
 
 

@@ -17,7 +17,7 @@ import pytest
 from cudaenv.matrix.packages import Release
 from cudaenv.matrix.tables import CudaLine
 from cudaenv.model.machine import Machine
-from cudaenv.model.plan import Level
+from cudaenv.model.plan import How, Level
 from cudaenv.model.spec import Provider
 from cudaenv.model.versions import DriverVersion
 from cudaenv.planner.candidates import Candidate
@@ -181,7 +181,8 @@ class Code:
         assert stack.cuda is not None
         assert candidate.toolkit is None or candidate.toolkit.cuda == stack.cuda
         yield cls(str(stack.cuda), texts(stack.sms), texts(stack.ptx))
-        for row in (pick.row for pick in candidate.picks):
+        # What is built has the code that it is built for.
+        for row in (pick.row for pick in candidate.picks if pick.package.how is How.WHEEL):
             if isinstance(row, Release) and (row.sms or row.exact):
                 (line,) = row.cuda_lines if row.ptx else ("",)
                 yield cls(str(line), texts(row.sms), texts(row.ptx), texts(row.exact))
