@@ -15,8 +15,9 @@ from tests.support.channel import Channels, write_channels
 from tests.support.conda_base import base_packages
 from tests.support.conda_oracle import Oracle
 from tests.support.conda_package import CondaPackage, below, distribution, stand_in
-from tests.support.conda_project import CANONICAL, DESK, NAMES, CondaProject, conda_project
+from tests.support.conda_project import DESK, NAMES, CondaProject, conda_project
 from tests.support.project import Project, without_gpu
+from tests.support.solving import CANONICAL
 from tests.support.wheels import Wheel
 
 CONDA_FILES = {

@@ -12,12 +12,11 @@ import yaml
 
 from cudaenv.system.conda import CondaNetwork, solve_conda
 from tests.support.channel import Channels
+from tests.support.channel_server import ChannelServer
 from tests.support.conda_oracle import Oracle
-from tests.support.conda_project import CANONICAL, DESK, CondaProject, conda_project, prefix_files
-from tests.support.index import IndexServer
+from tests.support.conda_project import DESK, CondaProject, conda_project, prefix_files
 from tests.support.project import Project
-from tests.support.real_channels import real_channels
-from tests.support.solving import Solution, Solve
+from tests.support.solving import CANONICAL, Solution, Solve
 
 ARM = {**DESK, "name": "arm", "gpu": "GH200", "platform": "linux-aarch64"}
 WINDOWS = {"name": "win", "gpu": "RTX 4090", "driver": "581.15", "platform": "win-64"}
@@ -102,37 +101,23 @@ def test_the_other_conda_installs_the_same_files(conda: CondaProject, tmp_path: 
     assert prefix_files(other) == prefix_files(conda.project.folder / ".conda")
 
 
-@pytest.fixture(scope="module")
-def plain_channels(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The real records as every conda reads them: not compressed."""
-    import zstandard
-
-    folder, real = tmp_path_factory.mktemp("real"), real_channels()
-    assert real is not None
-    for path in real.rglob("repodata.json.zst"):
-        target = folder / path.relative_to(real).with_suffix("")
-        target.parent.mkdir(parents=True)
-        target.write_bytes(zstandard.ZstdDecompressor().stream_reader(path.read_bytes()).read())
-    return folder
-
-
 @pytest.mark.e2e
 @pytest.mark.timeout(900)
-@pytest.mark.skipif(real_channels() is None, reason="the real records are not here")
 @pytest.mark.parametrize("name", REAL)
-def test_on_real_records_both_solvers_find_the_same(name: str, plain_channels: Path, tmp_path: Path) -> None:
-    asked = REAL[name]
-    with IndexServer(plain_channels) as server:
-        request = {
-            "channels": [f"{CANONICAL}{channel}" for channel in asked.channels],
-            "platform": asked.platform,
-            "specs": list(asked.specs),
-            "virtual": dict(asked.virtual),
-            "locked": [],
-        }
-        mirrors = {CANONICAL: f"{server.url}/"}
-        (lock,) = solve_conda([request], CondaNetwork(tmp_path / "cache", mirrors))
-        found: Solution = Oracle(tmp_path / "oracle", server.url).solve(asked)
+def test_on_real_records_both_solvers_find_the_same(
+    name: str, real_server: ChannelServer, tmp_path: Path
+) -> None:
+    asked, server = REAL[name], real_server.unpacked()
+    request = {
+        "channels": [f"{CANONICAL}{channel}" for channel in asked.channels],
+        "platform": asked.platform,
+        "specs": list(asked.specs),
+        "virtual": dict(asked.virtual),
+        "locked": [],
+    }
+    network = CondaNetwork(tmp_path / "cache", {CANONICAL: f"{server.url}/"})
+    (lock,) = solve_conda([request], network)
+    found: Solution = Oracle(tmp_path / "oracle", server.url).solve(asked)
     assert found.error == ""
     ours = {(record.name, record.version, record.build) for record in lock.records}
     differing = {item[0] for item in ours ^ found.builds()}

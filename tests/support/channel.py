@@ -20,9 +20,6 @@ from tests.support.conda_torch import (
 from tests.support.planning import ROOT
 from tests.support.registry import rows_of
 
-CANONICAL = "https://conda.anaconda.org"
-"""Where the channels are for those who do not know of a mirror."""
-
 # py-rattler may crash while its interpreter ends (pyo3-async-runtimes issue 40), so it never ends here.
 _INDEX = """
 import asyncio, os, sys

@@ -24,9 +24,8 @@ from types import ModuleType
 from typing import Any
 from urllib.parse import urlsplit
 
-from tests.support.channel import CANONICAL
 from tests.support.planning import ROOT
-from tests.support.solving import Solution, Solve
+from tests.support.solving import CANONICAL, Solution, Solve
 
 _VENDOR = "conda_lock._vendor."
 
@@ -145,8 +144,8 @@ def _stay_on_the_loopback(mirror: str) -> None:
     send = HTTPAdapter.send
 
     def redirected(self: HTTPAdapter, request: Any, *rest: Any, **named: Any) -> Any:
-        if request.url.startswith(f"{CANONICAL}/"):
-            request.url = mirror.rstrip("/") + request.url.removeprefix(CANONICAL)
+        if request.url.startswith(CANONICAL):
+            request.url = f"{mirror.rstrip('/')}/{request.url.removeprefix(CANONICAL)}"
         if urlsplit(request.url).hostname != "127.0.0.1":
             raise OSError(f"{request.url} is not on the loopback")
         return send(self, request, *rest, **named)

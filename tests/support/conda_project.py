@@ -18,7 +18,6 @@ from tests.support.conda_package import CondaPackage
 from tests.support.project import Done, Machine, Project
 
 NAMES = ("conda-forge", "pytorch", "nvidia")
-CANONICAL = "https://conda.anaconda.org/"
 
 DESK: Machine = {
     "name": "desk",

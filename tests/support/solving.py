@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.support.planning import ROOT
+_ROOT = Path(__file__).parents[2]
 
 CANONICAL = "https://conda.anaconda.org/"
 """Where channels with a bare name are."""
@@ -79,7 +79,7 @@ def _ask(request: Mapping[str, Any]) -> Any:
         text=True,
         check=True,
         timeout=120,
-        cwd=ROOT,
+        cwd=_ROOT,
     )
     return json.loads(done.stdout)
 
