@@ -19,6 +19,9 @@ from tests.cases.case import Case
 from tests.cases.outcome import Outcome
 from tests.cases.translate import spec_document
 from tests.cases.wheels import mirrors, write_indexes
+from tests.support.channel import Channels
+from tests.support.channel_server import ChannelServer
+from tests.support.conda_project import NAMES
 from tests.support.index import IndexServer, World
 from tests.support.project import SPEC, Done, Project, make_project
 
@@ -48,15 +51,18 @@ class _Commands:
         return Done(status, out.getvalue(), err.getvalue())
 
 
-def run_case(case: Case, folder: Path, cache: Path, *, pin_python: bool = False) -> Outcome:
+def run_case(
+    case: Case, folder: Path, cache: Path, channels: Channels, *, pin_python: bool = False
+) -> Outcome:
     """Run a case in an empty folder. `cache` is for what is the same in all runs: the compiled tables."""
     world = World(folder / "world", {})
     world.folder.mkdir(parents=True)
-    with IndexServer(world.folder) as server:
+    with IndexServer(world.folder) as server, ChannelServer(channels) as conda:
         project = make_project(folder, world, server)
         document = spec_document(case, pin_python=pin_python)
         if case.mode == "lock":
             document["indexes"] = mirrors(server.url)
+            document["channels"] = {name: f"{conda.url}/{name}" for name in NAMES}
         (project.folder / SPEC).write_text(tomli_w.dumps(document), encoding="utf-8")
         return _outcome(case, _Commands(project, cache))
 

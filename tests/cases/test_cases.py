@@ -16,6 +16,7 @@ from tests.cases.match import mismatches
 from tests.cases.outcome import Outcome
 from tests.cases.run import run_case
 from tests.cases.translate import spec_document, untranslated
+from tests.support.channel import Channels
 from tests.support.project import SPEC, without_gpu
 
 PIN_PYTHON = "CUDAENV_CASES_PIN_PYTHON"
@@ -54,20 +55,22 @@ def marks(case: Case) -> Iterator[pytest.MarkDecorator]:
 
 
 @pytest.mark.parametrize("case", list(parameters()))
-def test_case(case: Case, tmp_path: Path, compiled_tables: Path) -> None:
-    text = run_and_report(case, tmp_path / "usual", compiled_tables)
+def test_case(case: Case, tmp_path: Path, compiled_tables: Path, channels: Channels) -> None:
+    text = run_and_report(case, tmp_path / "usual", compiled_tables, channels)
     if text:
         pytest.fail(text, pytrace=False)
     pinned = spec_document(case, pin_python=True)
     if os.environ.get(PIN_PYTHON) and pinned != spec_document(case):
-        text = run_and_report(case, tmp_path / "pinned", compiled_tables, pin_python=True)
+        text = run_and_report(case, tmp_path / "pinned", compiled_tables, channels, pin_python=True)
         if text:
             pytest.xfail(f"Python {pinned['python']}: {text.splitlines()[0]}")
 
 
-def run_and_report(case: Case, folder: Path, cache: Path, *, pin_python: bool = False) -> str:
+def run_and_report(
+    case: Case, folder: Path, cache: Path, channels: Channels, *, pin_python: bool = False
+) -> str:
     """Run a case; what does not fit, as a text, empty where everything does."""
-    outcome = run_case(case, folder, cache, pin_python=pin_python)
+    outcome = run_case(case, folder, cache, channels, pin_python=pin_python)
     problems = unanswered(mismatches(case.expected, outcome), answers().get(case.id))
     spec = (folder / "project" / SPEC).read_text("utf-8")
     return report(case, problems, outcome, spec) if problems else ""

@@ -15,6 +15,7 @@ from tests.cases.outcome import Outcome
 from tests.cases.run import run_case
 from tests.cases.test_cases import report
 from tests.cases.wheels import planned_wheel, version_for, write_indexes
+from tests.support.channel import Channels
 
 Run = Callable[..., Outcome]
 
@@ -22,11 +23,11 @@ LAB = {"gpus": [{"name": "a made-up name", "cc": "7.0"}], "driver": "580.95.05",
 
 
 @pytest.fixture
-def outcome_of(tmp_path: Path, compiled_tables: Path) -> Run:
+def outcome_of(tmp_path: Path, compiled_tables: Path, channels: Channels) -> Run:
     """Runs a made-up case of a mode, with facts and wishes, in a folder of this name."""
 
     def run(mode: str, facts: dict[str, Any], folder: str = "case", **wants: Any) -> Outcome:
-        return run_case(Case("X-1", mode, facts, wants, {}), tmp_path / folder, compiled_tables)
+        return run_case(Case("X-1", mode, facts, wants, {}), tmp_path / folder, compiled_tables, channels)
 
     return run
 

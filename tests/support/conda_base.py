@@ -24,7 +24,7 @@ from tests.support.conda_package import (
 
 LINUX = ("linux-64", "linux-aarch64")
 PLATFORMS = (*LINUX, "win-64")
-PYTHONS = ("3.9", "3.10", "3.11", "3.12", "3.13")
+PYTHONS = ("3.9", "3.10", "3.11", "3.12", "3.13", "3.14")
 
 RELEASE_LINES = (
     *("11.2", "11.3", "11.6", "11.7", "11.8"),
