@@ -9,6 +9,9 @@ import click
 
 from cudaenv.cli.options import folder_option, force_option, project, spec_options, talk
 
+OFFLINE_VARIABLES = {"UV_OFFLINE": "1", "CUDAENV_REGISTRY": ""}
+"""What tells uv, the solver of conda's packages and the search for digests to fetch nothing."""
+
 EVERYTHING = "*"
 """What `--upgrade` alone means; no package has such a name."""
 
@@ -40,6 +43,7 @@ EVERYTHING = "*"
     help="Solve what conda installs by this conda, mamba or micromamba, and anew; by default by the solver "
     "that comes with cudaenv.",
 )
+@click.option("--offline", is_flag=True, help="Fetch nothing: use what earlier runs have fetched.")
 def command(
     *,
     folder: Path,
@@ -48,6 +52,7 @@ def command(
     upgrade: tuple[str, ...],
     built_wheels: Path | None,
     solver: str,
+    offline: bool,
     **given: Any,
 ) -> None:
     """Resolve the plan to pylock.toml, requirements.lock and cudaenv.lock; print the files' names.
@@ -58,7 +63,7 @@ def command(
     from cudaenv.workflow.checking import check_project, is_current
     from cudaenv.workflow.planning import write_files
 
-    here = project(folder, given)
+    here = project(folder, given, OFFLINE_VARIABLES if offline else {})
     if check:
         check_project(here)
         click.echo("up to date")

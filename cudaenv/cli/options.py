@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -118,11 +118,11 @@ def force_option(function: F) -> F:
     )
 
 
-def project(folder: Path, given: dict[str, Any]) -> Project:
-    """The project of a folder, with the options given on the command line."""
+def project(folder: Path, given: dict[str, Any], variables: Mapping[str, str] | None = None) -> Project:
+    """The project of a folder, with the options given on the command line, and variables beside those set."""
     if not folder.is_dir():
         raise click.BadParameter(f"there is no folder `{folder}`", param_hint="--project")
-    return Project(folder.resolve(), dict(os.environ), _options(given), talk=talk)
+    return Project(folder.resolve(), {**os.environ, **(variables or {})}, _options(given), talk=talk)
 
 
 def talk(line: str) -> None:

@@ -30,6 +30,9 @@ from cudaenv.workflow.project import Project
 NEXT = ("conda_lock.lockfile", "conda_lock.src_parser")
 """Modules that are needed once conda's packages are solved; importing them takes half a second."""
 
+OFFLINE = "UV_OFFLINE"
+"""uv's variable for what `lock --offline` asks of every resolver and solver."""
+
 PYTHON = {"python", "python_abi"}
 """What a package of Python modules requires."""
 
@@ -39,7 +42,7 @@ def conda_network(project: Project) -> CondaNetwork:
     names = project.matrix.channel_names
     places = condarc_places(project.environ, names) | dict(project.spec.channels)
     mirrors = {f"{CHANNELS}/{name}/": f"{url}/" for name, url in sorted(places.items())}
-    return CondaNetwork(cache_folder(project.environ), mirrors)
+    return CondaNetwork(cache_folder(project.environ), mirrors, offline=OFFLINE in project.environ)
 
 
 def solve_environments(

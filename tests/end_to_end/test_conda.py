@@ -218,11 +218,15 @@ def test_packages_stay_until_they_are_upgraded(conda: CondaProject, tmp_path: Pa
     with conda_project(conda.project, write_channels(folder, {"conda-forge": packages})) as growing:
         growing.lock(python="3.12")
         before = growing.versions()
-        newer = stand_in("tzdata", "2026z")
-        write_channels(folder, {"conda-forge": [*packages, newer]})
+        newer = [stand_in("tzdata", "2026z"), stand_in("libgcc", "15.9.0", "linux-64")]
+        write_channels(folder, {"conda-forge": [*packages, *newer]})
         growing.lock(python="3.12", packages={"torch": "*", "torchvision": "*"})
         assert growing.versions()["tzdata"] == before["tzdata"]
         assert "torchvision" in growing.versions()
+        growing.project.run("lock", "--upgrade", "libgcc")
+        assert growing.versions()["libgcc"][0] == "15.9.0"
+        assert growing.versions()["tzdata"] == before["tzdata"]
+        assert "`nowhere`" in growing.project.run("lock", "--upgrade", "nowhere", status=2).err
         growing.project.run("lock", "--upgrade")
         assert growing.versions()["tzdata"][0] == "2026z"
 

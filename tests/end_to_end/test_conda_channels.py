@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.channel import Channels
-from tests.support.conda_project import CondaProject, conda_project
+from tests.support.conda_project import DESK, CondaProject, conda_project
 from tests.support.project import Project
 
 WORD = "s3cret-word"
@@ -150,4 +150,23 @@ def test_a_record_whose_name_would_reach_a_shell_is_refused(conda: CondaProject)
     conda.server.rewrite("conda-forge", "linux-64", alter)
     done = conda.lock(python="3.12", status=None)
     assert done.status in {3, 5, 6}
+    assert conda.project.files() == {}
+
+
+def test_offline_a_lock_is_made_of_what_was_fetched_before(conda: CondaProject) -> None:
+    conda.lock(python="3.12")
+    before = conda.project.files()
+    for name in ("conda-lock.yml", "cudaenv.lock"):
+        (conda.project.folder / name).unlink()
+    conda.server.requests.clear()
+    conda.project.run("lock", "--offline", "--upgrade", "--force")
+    assert conda.server.requests == []
+    assert conda.project.files() == before
+
+
+def test_offline_without_anything_fetched_is_an_error(conda: CondaProject) -> None:
+    conda.project.spec(DESK, provider="conda", channels=conda.mirrors, python="3.12")
+    done = conda.project.run("lock", "--offline", status=None)
+    assert done.status in {3, 5, 6}
+    assert conda.server.requests == []
     assert conda.project.files() == {}
