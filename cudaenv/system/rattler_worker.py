@@ -17,6 +17,8 @@ import os
 import re
 import signal
 import sys
+import threading
+import time
 from base64 import b64encode
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
     from rattler.networking import Client
 
 _DIST_INFO = re.compile(r"(?:^|/)site-packages/([^/]+-[^/-]+)\.dist-info/METADATA$")
+ORPHANED_S = 0.05
+"""How long this process may outlive the one that asked."""
+
 AT_ONCE = 8
 """Packages that are fetched at a time."""
 
@@ -304,9 +309,20 @@ TASKS: dict[str, Callable[[Mapping[str, Any]], Awaitable[Any]]] = {
 }
 
 
+def _end_with(parent: int) -> None:
+    """End this process once the one that asked has: nobody waits for the answer, or for the installation.
+
+    Else whoever comes next would install into the same prefix at the same time.
+    """
+    while os.getppid() == parent:
+        time.sleep(ORPHANED_S)
+    os._exit(1)
+
+
 def main() -> int:
     """Answer one request; return 0, or 1 where the answer is an error. Ctrl-C ends it without a word."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     request = json.load(sys.stdin)
     answer: object
     try:

@@ -105,7 +105,8 @@ def test_every_option_ends_in_the_spec(project: Project) -> None:
 
 def test_without_lock_only_the_readable_files_are_written(project: Project) -> None:
     done = project.run("init", "--no-lock", *MACHINE, *indexes(project))
-    assert everything(project) == {"cudaenv.toml", "requirements.txt", "Dockerfile", "pyproject.cudaenv.toml"}
+    readable = {".dockerignore", "requirements.txt", "Dockerfile", "pyproject.cudaenv.toml"}
+    assert everything(project) == {"cudaenv.toml", *readable}
     assert "next: cudaenv lock" in done.out
     assert project.server.requests == []
     project.run("lock")

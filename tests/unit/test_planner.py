@@ -314,7 +314,7 @@ def test_a_windows_driver_is_held_against_windows_floors() -> None:
 def test_under_wsl_the_windows_driver_serves_linux_wheels() -> None:
     wsl = environment(machine(gpus=["RTX 3090"], driver="551.78", platform="linux-64", wsl=True))
     assert (label(wsl), wsl.platform) == ("2.14.1+cu126", "linux-64")
-    assert wsl.base_image == "python:3.14-slim"
+    assert wsl.base_image == "python:3.14-slim-trixie"
     old = machine(gpus=["RTX 3090"], driver="526.00", platform="linux-64", wsl=True)
     assert torch(old) == "2.7.1+cu118"
 
@@ -868,7 +868,7 @@ def test_a_conda_build_of_which_no_python_is_known_is_not_planned() -> None:
 def test_a_toolkit_without_an_image_has_no_image_to_build_in() -> None:
     old = plan_for(target="develop-kernels", cuda="10.2")
     (image,) = [item["base_image"] for item in plan_json(old)["environments"]]
-    assert image == {"build": None, "run": "python:3.10-slim"}
+    assert image == {"build": None, "run": "python:3.10-slim-trixie"}
     newer = plan_for(target="develop-kernels", cuda="11.8")
     (image,) = [item["base_image"] for item in plan_json(newer)["environments"]]
     assert image["build"].startswith("nvidia/cuda:11.8.0-devel-")
@@ -926,6 +926,7 @@ def test_a_lock_can_tell_on_which_rows_an_environment_rests() -> None:
         "targets run-only",
         "packages/torch 2.14.1 cu126 linux-64",
         "packages/torchvision 0.29.1",
+        "images python 3.14-slim-trixie debian13",
         "cuda 12.6",
         "indexes pytorch",
         "architectures 7.0",

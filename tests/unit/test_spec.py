@@ -30,6 +30,7 @@ KNOWN = Known(
     targets=("run-only", "develop-kernels"),
     components=("compiler", "headers"),
     indexes=("pytorch",),
+    channels=("conda-forge",),
     find_gpu=lambda text: matrix().find_gpu(text),
 )
 
@@ -72,6 +73,9 @@ why = "the cluster has conda"
 [indexes]
 pytorch = "https://mirror.example/pytorch/whl/"
 default = "http://127.0.0.1:8080/simple"
+
+[channels]
+conda-forge = "https://mirror.example/conda-forge"
 """
 
 
@@ -117,6 +121,7 @@ def test_every_key_is_read() -> None:
     assert spec.platforms == (Platform.LINUX_64, Platform.WIN_64)
     assert requirements(spec) == ["torch>=2.8", "diffusers", "torch-vision[gdown,scipy]==0.29.*"]
     assert spec.packages[0].origin == "packages.torch"
+    assert spec.channels == {"conda-forge": "https://mirror.example/conda-forge"}
     assert spec.indexes == {
         "default": "http://127.0.0.1:8080/simple",
         "pytorch": "https://mirror.example/pytorch/whl",
@@ -258,7 +263,7 @@ def test_the_error_counts_the_problems_and_names_the_file() -> None:
         (
             'colour = "x"',
             "colour: unknown key (known: target, targets, python, platforms, provider, cuda, packages, "
-            "machine, indexes)",
+            "machine, indexes, channels)",
         ),
         ('target = "run-onyl"', "target: unknown target `run-onyl`; did you mean `run-only`?"),
         ('target = "train"', "target: unknown target `train` (known: run-only, develop-kernels)"),
