@@ -63,6 +63,10 @@ class LockDocument:
         }
         return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
 
+    def apart(self, environment: Mapping[str, Any]) -> str:
+        """What tells an environment from others: its name, or nothing where it is the only one."""
+        return str(environment["name"]) if len(self.environments) > 1 else ""
+
     def planned_machines(self) -> tuple[Machine, ...]:
         """The machines it was planned for. SpecError where they cannot be read."""
         try:

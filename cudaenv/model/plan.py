@@ -335,4 +335,8 @@ class Plan:
 
     def file_name(self, environment: Environment, name: str) -> str:
         """The name of a file of this environment: `pylock.toml`, or `pylock.cu126.toml` among several."""
-        return file_name(name, environment.name if len(self.environments) > 1 else "")
+        return file_name(name, self.apart(environment))
+
+    def apart(self, environment: Environment) -> str:
+        """What tells an environment from others: its name, or nothing where it is the only one."""
+        return environment.name if len(self.environments) > 1 else ""

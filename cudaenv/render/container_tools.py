@@ -76,7 +76,7 @@ def ignore_view() -> IgnoreView:
 
 def devcontainer_name(plan: Plan, environment: Environment) -> str:
     """The name of an environment's devcontainer.json."""
-    folder = f"{checked(NAME, environment.name, 'a name')}/" if len(plan.environments) > 1 else ""
+    folder = f"{checked(NAME, environment.name, 'a name')}/" if plan.apart(environment) else ""
     return f".devcontainer/{folder}devcontainer.json"
 
 

@@ -146,7 +146,7 @@ def _phases(environment: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def _lock_name(document: LockDocument, environment: Mapping[str, Any]) -> str:
-    return file_name(BUILD_LOCK, environment["name"] if len(document.environments) > 1 else "")
+    return file_name(BUILD_LOCK, document.apart(environment))
 
 
 def _names(phase: Mapping[str, Any]) -> set[str]:

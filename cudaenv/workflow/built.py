@@ -97,7 +97,7 @@ def locked_wheels(
     project: Project, document: LockDocument, environment: Mapping[str, Any]
 ) -> Mapping[str, BuiltWheel]:
     """The wheels that are locked for an environment, by package. DriftError where the file is another."""
-    file = file_name(BUILT_LOCK, environment["name"] if len(document.environments) > 1 else "")
+    file = file_name(BUILT_LOCK, document.apart(environment))
     if file not in document.files:
         return {}
     return read_built(locked_text(project, document, file))

@@ -19,7 +19,6 @@ def check_conda(project: Project, document: LockDocument) -> None:
 
     DriftError lists what does not hold. Offline.
     """
-    several = len(document.environments) > 1
     problems = [
         problem
         for environment in document.environments
@@ -28,7 +27,7 @@ def check_conda(project: Project, document: LockDocument) -> None:
             project,
             document,
             environment["conda"]["virtual_packages"],
-            environment["name"] if several else "",
+            document.apart(environment),
         )
     ]
     if problems:

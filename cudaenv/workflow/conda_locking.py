@@ -42,7 +42,12 @@ def conda_network(project: Project) -> CondaNetwork:
     names = project.matrix.channel_names
     places = condarc_places(project.environ, names) | dict(project.spec.channels)
     mirrors = {f"{CHANNELS}/{name}/": f"{url}/" for name, url in sorted(places.items())}
-    return CondaNetwork(cache_folder(project.environ), mirrors, offline=OFFLINE in project.environ)
+    return CondaNetwork(cache_folder(project.environ), mirrors, offline=is_offline(project.environ))
+
+
+def is_offline(environ: Mapping[str, str]) -> bool:
+    """Whether uv fetches nothing, as its documentation has it: `1`, `true` and the like."""
+    return environ.get(OFFLINE, "").lower() in {"1", "true", "yes", "on"}
 
 
 def solve_environments(
@@ -51,8 +56,7 @@ def solve_environments(
     """Solve what conda installs of a plan's environments, by their names, and verify it against the plan.
 
     Packages whose URLs are `kept` of an environment stay where they can, unless another `solver` than the
-    embedded one is named. NoPlanError, FetchError and
-    ToolError say what failed.
+    embedded one is named. NoPlanError, FetchError and ToolError say what failed.
     """
     environments = [environment for environment in plan.environments if environment.conda is not None]
     if not environments:
@@ -91,7 +95,7 @@ def locked_conda(project: Project, plan: Plan, document: LockDocument | None) ->
     """
     found = {}
     for environment in plan.environments if document else ():
-        name = lock_name(environment.name if len(plan.environments) > 1 else "")
+        name = lock_name(plan.apart(environment))
         text = project.read(name) if document and name in document.files else None
         if text is not None:
             with contextlib.suppress(DriftError, ToolError):
@@ -106,9 +110,8 @@ def conda_files(plan: Plan, locks: Mapping[str, CondaLock], rendered: Mapping[st
         lock = locks.get(environment.name)
         if lock is None:
             continue
-        several = environment.name if len(plan.environments) > 1 else ""
         source = plan.file_name(environment, "environment.yml")
-        name = lock_name(several)
+        name = lock_name(plan.apart(environment))
         text = conda_lock_text(
             lock,
             name=name,

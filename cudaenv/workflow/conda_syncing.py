@@ -27,7 +27,7 @@ def install_conda_part(
     A prefix that an interrupted run left is begun anew. DriftError where the lock is not the one that
     was locked, SpecError where the prefix is no environment of conda packages.
     """
-    name = lock_name(environment["name"] if len(document.environments) > 1 else "")
+    name = lock_name(document.apart(environment))
     lock, _ = read_conda_lock(locked_text(project, document, name), name)
     with being_installed(prefix):
         install_conda(lock.records, str(environment["platform"]), prefix, network)

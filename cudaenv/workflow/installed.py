@@ -39,7 +39,7 @@ def prefix_in_use(project: Project, prefix: Path | None, document: LockDocument,
 
 def lock_digest(document: LockDocument, environment: Mapping[str, Any]) -> str:
     """What tells the lock files of an environment from others: their digests."""
-    several = environment["name"] if len(document.environments) > 1 else ""
+    several = document.apart(environment)
     names = (lock_name(several), file_name("pylock.toml", several))
     return " ".join(document.files[name] for name in names if name in document.files)
 

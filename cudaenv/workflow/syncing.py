@@ -102,7 +102,7 @@ def _install_wheels(
 
 def _pylock(project: Project, document: LockDocument, environment: Mapping[str, Any]) -> str | None:
     """The pylock of an environment; None where only conda installs something."""
-    name = file_name("pylock.toml", environment["name"] if len(document.environments) > 1 else "")
+    name = file_name("pylock.toml", document.apart(environment))
     if is_of_conda(environment) and name not in document.files:
         return None
     return locked_text(project, document, name)
