@@ -5,8 +5,6 @@ https://conda.org/learn/ceps/cep-0037/
 
 from __future__ import annotations
 
-import contextlib
-import io
 import logging
 import tempfile
 from collections.abc import Mapping
@@ -17,7 +15,15 @@ from cudaenv.errors import DriftError
 from cudaenv.lock.conda import CondaLock, CondaRecord, record_of
 
 if TYPE_CHECKING:
+    from conda_lock.lockfile.v2prelim.models import Lockfile
     from conda_lock.models.lock_spec import LockSpecification
+
+HEADER = """\
+# What conda installs, each package by URL and hash (CEP 37). With micromamba, mamba or conda-lock:
+#   micromamba create -n NAME -f {name}
+#   conda-lock install -n NAME {name}
+# `cudaenv lock` makes it anew, for the machines of the spec.
+"""
 
 NO_MAPPING = "{}"
 """conda-lock's table of conda's names for packages of PyPI: none is needed where it locks none of them."""
@@ -32,7 +38,7 @@ def conda_lock_text(
     is made from, whose content hash it bears; `source` is the former's name. `metadata` goes into its
     custom metadata.
     """
-    from conda_lock.lockfile import apply_categories, write_conda_lock_file
+    from conda_lock.lockfile import apply_categories
     from conda_lock.lockfile.v2prelim.models import HashModel, LockedDependency, Lockfile, LockMeta
 
     with tempfile.TemporaryDirectory(prefix="cudaenv-") as folder:
@@ -64,9 +70,18 @@ def conda_lock_text(
                 custom_metadata={**metadata, "solver": lock.solver},
             ),
         )
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            write_conda_lock_file(content, place / name, metadata_choices=None)
-        return (place / name).read_text(encoding="utf-8")
+        return _text(content, name)
+
+
+def _text(content: Lockfile, name: str) -> str:
+    """What conda-lock would write, but for its advice: a lock that is solved so is not for the machines."""
+    import yaml
+
+    content.alphasort_inplace()
+    content.filter_virtual_packages_inplace()
+    dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+    document = content.to_v1().dict_for_output()
+    return HEADER.format(name=name) + yaml.dump(document, Dumper=dumper, sort_keys=False)
 
 
 def _hashed(place: Path, environment: str, virtual: str) -> tuple[LockSpecification, dict[str, str]]:
