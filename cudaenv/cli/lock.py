@@ -9,7 +9,7 @@ import click
 
 from cudaenv.cli.options import folder_option, force_option, project, spec_options, talk
 
-OFFLINE_VARIABLES = {"UV_OFFLINE": "1", "CUDAENV_REGISTRY": ""}
+OFFLINE_VARIABLES = {"CUDAENV_OFFLINE": "1", "CUDAENV_REGISTRY": ""}
 """What tells uv, the solver of conda's packages and the search for digests to fetch nothing."""
 
 EVERYTHING = "*"

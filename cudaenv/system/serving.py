@@ -17,10 +17,17 @@ class _Quiet(SimpleHTTPRequestHandler):
         """Say nothing: what is asked for is no news to the user."""
 
 
+class _Server(ThreadingHTTPServer):
+    """A server whose clients may hang up."""
+
+    def handle_error(self, *_: object) -> None:
+        """Say nothing: who hangs up has its reason, and says it."""
+
+
 @contextmanager
 def served(folder: Path) -> Iterator[str]:
     """Serve a folder on a port of the loopback address while the block runs; yield its URL."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(folder)))
+    server = _Server(("127.0.0.1", 0), partial(_Quiet, directory=str(folder)))
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:

@@ -32,16 +32,23 @@ KEPT = {
     "UV_KEYRING_PROVIDER",
     "UV_LINK_MODE",
     "UV_NATIVE_TLS",
-    "UV_OFFLINE",
     "UV_PYTHON_INSTALL_DIR",
     "UV_PYTHON_INSTALL_MIRROR",
     "UV_SYSTEM_CERTS",
 }
 """Settings that decide how uv works on this machine, and not what it finds."""
 
+OFFLINE = "CUDAENV_OFFLINE"
+"""The variable by which nothing is fetched: not by uv, and not by the solver of conda's packages."""
+
 CREDENTIALS = re.compile(r"UV_INDEX_[A-Z0-9_]+_(USERNAME|PASSWORD)")
 CHOOSES_ENVIRONMENT = {"VIRTUAL_ENV", "CONDA_PREFIX", "CONDA_DEFAULT_ENV", "MACOSX_DEPLOYMENT_TARGET"}
 EXPLANATION_LINES = 40
+
+
+def is_offline(environ: Mapping[str, str]) -> bool:
+    """Whether `OFFLINE` asks to fetch nothing."""
+    return environ.get(OFFLINE, "") not in {"", "0"}
 
 
 def uv_environment(environ: Mapping[str, str], config: Path) -> dict[str, str]:
@@ -53,6 +60,8 @@ def uv_environment(environ: Mapping[str, str], config: Path) -> dict[str, str]:
     }
     for name in CHOOSES_ENVIRONMENT:
         kept.pop(name, None)
+    if is_offline(environ):
+        kept["UV_OFFLINE"] = "1"
     return kept | {"UV_CONFIG_FILE": str(config), "PIP_CONFIG_FILE": os.devnull, "NO_COLOR": "1"}
 
 

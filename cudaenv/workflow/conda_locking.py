@@ -25,13 +25,11 @@ from cudaenv.system.conda_lock_file import conda_lock_text, read_conda_lock
 from cudaenv.system.conda_solver import find_solver, solve_by_program
 from cudaenv.system.condarc import condarc_places
 from cudaenv.system.files import cache_folder
+from cudaenv.system.uv import is_offline
 from cudaenv.workflow.project import Project
 
 NEXT = ("conda_lock.lockfile", "conda_lock.src_parser")
 """Modules that are needed once conda's packages are solved; importing them takes half a second."""
-
-OFFLINE = "UV_OFFLINE"
-"""uv's variable for what `lock --offline` asks of every resolver and solver."""
 
 PYTHON = {"python", "python_abi"}
 """What a package of Python modules requires."""
@@ -43,11 +41,6 @@ def conda_network(project: Project) -> CondaNetwork:
     places = condarc_places(project.environ, names) | dict(project.spec.channels)
     mirrors = {f"{CHANNELS}/{name}/": f"{url}/" for name, url in sorted(places.items())}
     return CondaNetwork(cache_folder(project.environ), mirrors, offline=is_offline(project.environ))
-
-
-def is_offline(environ: Mapping[str, str]) -> bool:
-    """Whether uv fetches nothing, as its documentation has it: `1`, `true` and the like."""
-    return environ.get(OFFLINE, "").lower() in {"1", "true", "yes", "on"}
 
 
 def solve_environments(
