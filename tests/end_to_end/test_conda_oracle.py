@@ -51,6 +51,24 @@ REAL = {
         "linux-64",
         {**LINUX, "__archspec": "1 x86_64", "__cuda": "12.9"},
     ),
+    "develop-kernels, linux-aarch64": Solve(
+        ("conda-forge",),
+        ("python=3.12.*", "cuda-version=12.9", "pytorch=2.10.0=cuda129_*", "cuda-nvcc", "cuda-cudart-dev"),
+        "linux-aarch64",
+        {**LINUX, "__archspec": "1 aarch64", "__cuda": "12.9"},
+    ),
+    "nvcc alone, linux-aarch64": Solve(
+        ("conda-forge",),
+        ("cuda-version=13.0", "cuda-nvcc", "cuda-cudart-dev", "ninja"),
+        "linux-aarch64",
+        {**LINUX, "__archspec": "1 aarch64", "__cuda": "13.0"},
+    ),
+    "develop-kernels, win-64": Solve(
+        ("conda-forge",),
+        ("python=3.12.*", "cuda-version=12.8", "pytorch=2.10.0=cuda128_*", "cuda-nvcc", "cuda-cudart-dev"),
+        "win-64",
+        {"__win": "0", "__archspec": "1 x86_64", "__cuda": "12.8"},
+    ),
     "torch 1.13, linux-64": Solve(
         ("pytorch", "nvidia", "conda-forge"),
         ("python=3.10.*", "pytorch-cuda=11.7", "pytorch=1.13.1=*_cuda11.7*", "mkl<2024.1"),
