@@ -16,8 +16,11 @@ from cudaenv.planner.compatibility import Code, sass_for
 from cudaenv.planner.problem import TORCH, Problem
 from cudaenv.planner.stacks import Stack
 
-PIP_HOME = "$VIRTUAL_ENV/lib/python{python}/site-packages/{prefix}"
-"""Where the merged wheels of CUDA 13 have their root: `bin`, `include`, `lib` and `nvvm`."""
+SITE_PACKAGES = "lib/python{python}/site-packages"
+WINDOWS_SITE_PACKAGES = "Lib/site-packages"
+"""Where a virtual environment has its packages
+(https://docs.python.org/3/library/sysconfig.html#installation-paths). In it the merged wheels of CUDA 13
+have one root with `bin`, `include`, `lib` and `nvvm`, on Windows, too."""
 
 NVCC_WHEEL = "nvidia-cuda-nvcc"
 CONDA_NVCC = "cuda-nvcc"
@@ -196,17 +199,19 @@ def planned_toolkit(
         components=components,
         requirements=tuple(_requirements(toolkit, components, parts, stack, problem)),
         host_compiler=_host_compiler(toolkit, stack, machines, matrix),
-        home=_home(toolkit, python, matrix),
+        home=_home(toolkit, python, stack.platform, matrix),
         sms=architectures(toolkit.cuda, stack, machines, matrix),
         steps=tuple(_steps(toolkit, stack.platform, machines)) if toolkit.provider is Provider.SYSTEM else (),
     )
 
 
-def _home(toolkit: Toolkit, python: PythonVersion, matrix: Matrix) -> str:
+def _home(toolkit: Toolkit, python: PythonVersion, platform: Platform, matrix: Matrix) -> str:
     wheel = next((row for row in matrix.tables.nvidia_wheels if row.wheel == NVCC_WHEEL), None)
+    is_windows = platform is Platform.WIN_64
+    packages = WINDOWS_SITE_PACKAGES if is_windows else SITE_PACKAGES.format(python=python)
     return {
-        Provider.PIP: PIP_HOME.format(python=python, prefix=wheel.prefix if wheel else ""),
-        Provider.CONDA: "$CONDA_PREFIX",
+        Provider.PIP: f"$VIRTUAL_ENV/{packages}/{wheel.prefix if wheel else ''}",
+        Provider.CONDA: "$CONDA_PREFIX/Library" if is_windows else "$CONDA_PREFIX",
         Provider.SYSTEM: f"/usr/local/cuda-{toolkit.cuda}",
     }[toolkit.provider]
 

@@ -27,7 +27,7 @@ from tests.support.asking import (
     runs_machine_code,
     the,
 )
-from tests.support.planning import machine, matrix
+from tests.support.planning import machine, matrix, plan_for
 
 KERNELS = "develop-kernels"
 BUILDS = [row for row in rows("packages/torch") if row["variant"] != "cpu" and row["platform"] == "linux-64"]
@@ -254,3 +254,20 @@ def test_windows_takes_wheels_or_the_installer() -> None:
     assert older.toolkit is not None
     assert older.toolkit.provider == "system"
     assert "without its driver" in older.toolkit.steps[0]
+
+
+@pytest.mark.parametrize(
+    ("provider", "home"),
+    [
+        ("pip", "$VIRTUAL_ENV/Lib/site-packages/nvidia/cu13"),
+        ("conda", "$CONDA_PREFIX/Library"),
+    ],
+)
+def test_on_windows_a_toolkit_lies_where_windows_has_it(provider: str, home: str) -> None:
+    desk = machine("desk", ["RTX 4090"], "596.21", platform="win-64")
+    (found,) = plan_for(
+        desk, platforms=["win-64"], target="develop-kernels", provider=provider, cuda=">=13"
+    ).environments
+    assert found.toolkit is not None
+    assert found.toolkit.home.startswith(home)
+    assert dict(found.env)["CUDA_HOME"] == found.toolkit.home
