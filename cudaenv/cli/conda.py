@@ -22,6 +22,7 @@ from urllib.request import url2pathname
 
 from cudaenv import __version__
 from cudaenv.errors import CudaenvError
+from cudaenv.lock.conda import CHANNELS, file_parts
 
 FAKE = "conda-lock-fake-repodata"
 """How conda-lock calls the channel in which it hands over virtual packages."""
@@ -123,7 +124,7 @@ def _installed(prefix: Path) -> list[Mapping[str, Any]]:
 
 
 def _linked(record: Mapping[str, Any]) -> dict[str, Any]:
-    channel, _, file = record["url"].rsplit("/", 2)
+    channel, platform, _ = record["url"].rsplit("/", 2)
     return {
         "name": record["name"],
         "version": record["version"],
@@ -131,8 +132,8 @@ def _linked(record: Mapping[str, Any]) -> dict[str, Any]:
         "build_number": record.get("build_number", 0),
         "channel": channel.rsplit("/", 1)[-1],
         "base_url": "",
-        "dist_name": file.removesuffix(".conda").removesuffix(".tar.bz2"),
-        "platform": record["url"].rsplit("/", 2)[1],
+        "dist_name": "-".join(file_parts(record["url"])),
+        "platform": platform,
     }
 
 
@@ -155,8 +156,8 @@ def _install(arguments: argparse.Namespace) -> None:
 
 def _explicit(line: str) -> dict[str, Any]:
     url, _, digest = line.strip().partition("#")
-    _, subdir, file = url.rsplit("/", 2)
-    name, version, build = file.removesuffix(".conda").removesuffix(".tar.bz2").rsplit("-", 2)
+    subdir = url.rsplit("/", 2)[1]
+    name, version, build = file_parts(url)
     digest = digest.rpartition(":")[2]
     hashes = {"md5": digest, "sha256": ""} if len(digest) == 32 else {"md5": "", "sha256": digest}
     return {
@@ -186,7 +187,6 @@ def _run(arguments: argparse.Namespace) -> int:
 
 def _network(channels: Sequence[str]) -> dict[str, Any]:
     """How the channels are reached: this user's cache, and what the user's conda fetches from elsewhere."""
-    from cudaenv.lock.conda import CHANNELS
     from cudaenv.system.condarc import condarc_places
     from cudaenv.system.files import cache_folder
 

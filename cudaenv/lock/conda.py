@@ -99,6 +99,13 @@ def record_of(data: Mapping[str, Any]) -> CondaRecord:
     return record
 
 
+def file_parts(url: str) -> tuple[str, str, str]:
+    """Name, version and build of a package, by its file name. ValueError where that has no three parts."""
+    stem = url.rsplit("/", 1)[-1].removesuffix(".conda").removesuffix(".tar.bz2")
+    name, version, build = stem.rsplit("-", 2)
+    return name, version, build
+
+
 def channel_urls(part: CondaPart) -> tuple[str, ...]:
     """The canonical URLs of an environment's channels, in the order of their priority."""
     return tuple(f"{CHANNELS}/{name}" for name in part.channels)

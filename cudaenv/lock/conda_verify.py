@@ -10,10 +10,10 @@ from fnmatch import fnmatchcase
 from packaging.version import InvalidVersion, Version
 
 from cudaenv.lock.conda import CondaLock, channel_urls
+from cudaenv.lock.verify import SHA256
 from cudaenv.model.plan import CondaPart, Environment, How
 from cudaenv.model.versions import CudaVersion
 
-SHA256 = re.compile(r"[0-9a-f]{64}")
 MD5 = re.compile(r"[0-9a-f]{32}")
 SELECTORS = ("cuda-version", "cudatoolkit", "pytorch-cuda", "cuda-nvcc", "cuda-cudart")
 """Packages whose version names a CUDA release line, or at least its major version, and its minor one."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cudaenv.errors import DriftError
-from cudaenv.lock.conda import CondaLock, CondaRecord, record_of
+from cudaenv.lock.conda import CondaLock, CondaRecord, file_parts, record_of
 
 if TYPE_CHECKING:
     from conda_lock.lockfile.v2prelim.models import Lockfile
@@ -130,12 +130,11 @@ def _record(item: Mapping[str, Any]) -> CondaRecord:
     if item["manager"] != "conda":
         raise ValueError(f"`{item['name']}` is of {item['manager']}")
     url = str(item["url"])
-    version_and_build = url.rsplit("/", 1)[-1].removesuffix(".conda").removesuffix(".tar.bz2").rsplit("-", 2)
     return record_of(
         {
             "name": item["name"],
             "version": item["version"],
-            "build": item.get("build") or version_and_build[-1],
+            "build": item.get("build") or file_parts(url)[2],
             "subdir": url.rsplit("/", 2)[-2],
             "url": url,
             "md5": item["hash"].get("md5"),

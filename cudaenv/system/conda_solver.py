@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from cudaenv.errors import NoPlanError, ToolError
-from cudaenv.lock.conda import CondaLock, record_of
+from cudaenv.lock.conda import CondaLock, file_parts, record_of
 from cudaenv.system.addresses import printable
 from cudaenv.system.process import run
 
@@ -102,7 +102,7 @@ def _record(item: Mapping[str, Any]) -> dict[str, Any]:
         requires[name] = ",".join(filter(None, [requires.get(name, ""), *rest[:1]]))
     return {
         **{key: item.get(key) for key in ("name", "version", "md5", "sha256", "size")},
-        "build": url.rsplit("/", 1)[-1].removesuffix(".conda").removesuffix(".tar.bz2").rsplit("-", 1)[-1],
+        "build": file_parts(url)[2],
         "subdir": url.rsplit("/", 2)[1],
         "url": url,
         "requires": requires,

@@ -29,8 +29,6 @@ def condarc_places(environ: Mapping[str, str], names: Iterable[str]) -> dict[str
 
 
 def _settings(environ: Mapping[str, str]) -> Mapping[str, Any]:
-    import yaml
-
     home = environ.get("HOME") or environ.get("USERPROFILE") or ""
     paths = [
         environ.get("CONDARC", ""),
@@ -38,8 +36,14 @@ def _settings(environ: Mapping[str, str]) -> Mapping[str, Any]:
     ]
     for path in filter(None, paths):
         try:
-            settings = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError):
+            text = Path(path).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError):
+            continue
+        import yaml  # few have such a file, and every installation looks for it
+
+        try:
+            settings = yaml.safe_load(text)
+        except yaml.YAMLError:
             continue
         if isinstance(settings, Mapping):
             return settings

@@ -11,7 +11,6 @@ down (pyo3-async-runtimes issue 40), so this process never shuts one down: it en
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import os
 import re
@@ -36,7 +35,7 @@ ORPHANED_S = 0.05
 AT_ONCE = 8
 """Packages that are fetched at a time."""
 
-VERSION_OF_SOLVER = "py-rattler"
+SOLVER = "py-rattler"
 
 
 async def query(request: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -88,7 +87,7 @@ async def solve(request: Mapping[str, Any]) -> dict[str, Any]:
     gateway = _gateway(request)
     solving = [_solve_one(gateway, environment) for environment in request["environments"]]
     return {
-        "solver": f"{VERSION_OF_SOLVER} {version('py-rattler')}",
+        "solver": f"{SOLVER} {version('py-rattler')}",
         "environments": await asyncio.gather(*solving),
     }
 
@@ -135,9 +134,15 @@ def _virtual(packages: Mapping[str, str]) -> list[GenericVirtualPackage]:
 
     found = []
     for name, text in packages.items():
-        version, _, build = text.partition(" ")
-        found.append(GenericVirtualPackage(PackageName(name), Version(version), BuildString(build or "0")))
+        version, build = _version_and_build(text)
+        found.append(GenericVirtualPackage(PackageName(name), Version(version), BuildString(build)))
     return found
+
+
+def _version_and_build(text: str) -> tuple[str, str]:
+    """A virtual package's version and its build, which stands behind a space or is `0`."""
+    version, _, build = text.partition(" ")
+    return version, build or "0"
 
 
 def _locking(record: RepoDataRecord) -> dict[str, Any]:
@@ -191,8 +196,8 @@ def _record(item: Mapping[str, Any]) -> RepoDataRecord:
 def _virtual_record(name: str, text: str) -> PackageRecord:
     from rattler import BuildString, PackageRecord, VersionWithSource
 
-    version, _, build = text.partition(" ")
-    return PackageRecord(name, VersionWithSource(version), BuildString(build or "0"), 0, "noarch")
+    version, build = _version_and_build(text)
+    return PackageRecord(name, VersionWithSource(version), BuildString(build), 0, "noarch")
 
 
 async def install(request: Mapping[str, Any]) -> dict[str, Any]:
@@ -216,6 +221,8 @@ async def fetch(request: Mapping[str, Any]) -> dict[str, str]:
     """Fetch `files`, paths by URL; return the sha256 of each, by URL."""
     from rattler.package_streaming import download_to_path
 
+    from cudaenv.system.files import file_sha256
+
     client = _client(request)
     free = asyncio.Semaphore(AT_ONCE)
 
@@ -223,8 +230,7 @@ async def fetch(request: Mapping[str, Any]) -> dict[str, str]:
         async with free:
             path.parent.mkdir(parents=True, exist_ok=True)
             await download_to_path(client, url, path)
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_sha256(path)
 
     files = request["files"]
     hashes = await asyncio.gather(*(one(url, Path(path)) for url, path in files.items()))

@@ -228,6 +228,13 @@ def interpreter(prefix: Path) -> Path:
     return next((path for path in candidates if path.exists()), candidates[0])
 
 
+def _installing(place: Path, indexes: Mapping[str, str], environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment of an installation, whose configuration in `place` names the indexes."""
+    named = [{"name": name, "url": url} for name, url in sorted(indexes.items())]
+    (place / "uv.toml").write_text(tomli_w.dumps({"index": named}), encoding="utf-8")
+    return uv_environment(environ, place / "uv.toml")
+
+
 def install_wheels(
     pylock: str,
     prefix: Path,
@@ -251,11 +258,9 @@ def install_wheels(
         )
     with tempfile.TemporaryDirectory(prefix="cudaenv-") as folder:
         place = Path(folder)
-        named = [{"name": name, "url": url} for name, url in sorted(indexes.items())]
-        (place / "uv.toml").write_text(tomli_w.dumps({"index": named}), encoding="utf-8")
+        env = _installing(place, indexes, environ)
         lines = [f"{wheel.name} @ {wheel.url} --hash=sha256:{wheel.sha256}" for wheel in locked.values()]
         (place / "requirements.txt").write_text("\n".join(lines), encoding="utf-8")
-        env = uv_environment(environ, place / "uv.toml")
         common = ["--python", str(interpreter(prefix)), "--break-system-packages"]
         calls = []
         if gone := sorted(ours - set(locked)):
@@ -300,10 +305,8 @@ def sync_environment(
     """
     with tempfile.TemporaryDirectory(prefix="cudaenv-") as folder:
         place = Path(folder)
-        named = [{"name": name, "url": url} for name, url in sorted(indexes.items())]
-        (place / "uv.toml").write_text(tomli_w.dumps({"index": named}), encoding="utf-8")
+        env = _installing(place, indexes, environ)
         (place / "pylock.toml").write_text(pylock, encoding="utf-8")
-        env = uv_environment(environ, place / "uv.toml")
         if not (prefix / "pyvenv.cfg").is_file():
             done = run([find_uv(), "venv", "--quiet", "--python", python, str(prefix)], env=env)
             if done.status != 0:
