@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import json
-import platform
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.channel import Channels
-from tests.support.conda_project import DESK, CondaProject, conda_project
+from tests.support.conda_project import DESK, CondaProject, conda_project, on_linux_64
 from tests.support.project import Project
 
 WORD = "s3cret-word"
-
-on_linux_64 = pytest.mark.skipif(
-    not sys.platform.startswith("linux") or platform.machine() != "x86_64",
-    reason="the channels' Python runs on linux-64",
-)
 
 
 @pytest.fixture

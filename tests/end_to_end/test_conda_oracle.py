@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import platform
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -14,7 +12,7 @@ from cudaenv.system.conda import CondaNetwork, solve_conda
 from tests.support.channel import Channels
 from tests.support.channel_server import ChannelServer
 from tests.support.conda_oracle import Oracle
-from tests.support.conda_project import DESK, CondaProject, conda_project, prefix_files
+from tests.support.conda_project import DESK, CondaProject, conda_project, on_linux_64, prefix_files
 from tests.support.project import Project
 from tests.support.solving import CANONICAL, Solution, Solve
 
@@ -106,10 +104,7 @@ def test_a_lock_is_what_the_other_solver_finds(
     assert ours == found.builds()
 
 
-@pytest.mark.skipif(
-    not sys.platform.startswith("linux") or platform.machine() != "x86_64",
-    reason="the channels' Python runs on linux-64",
-)
+@on_linux_64
 def test_the_other_conda_installs_the_same_files(conda: CondaProject, tmp_path: Path) -> None:
     conda.lock()
     conda.sync()

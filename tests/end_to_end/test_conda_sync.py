@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import json
-import platform
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.channel import Channels
-from tests.support.conda_project import CondaProject, conda_project, prefix_files
+from tests.support.conda_project import CondaProject, conda_project, on_linux_64, prefix_files
 from tests.support.project import PYTHON, Project
 from tests.support.wheels import Wheel
 
-pytestmark = pytest.mark.skipif(
-    not sys.platform.startswith("linux") or platform.machine() != "x86_64",
-    reason="the channels' Python runs on linux-64",
-)
+pytestmark = on_linux_64
 
 
 @pytest.fixture

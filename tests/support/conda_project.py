@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -10,12 +11,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from tests.support.channel import Channels
 from tests.support.channel_server import ChannelServer
 from tests.support.conda_package import CondaPackage
 from tests.support.project import Done, Machine, Project
+
+on_linux_64 = pytest.mark.skipif(
+    not sys.platform.startswith("linux") or platform.machine() != "x86_64",
+    reason="the channels' Python runs on linux-64",
+)
+"""For tests that install and run what the channels have."""
 
 NAMES = ("conda-forge", "pytorch", "nvidia")
 
