@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from cudaenv.errors import SpecError
-from cudaenv.model.images import DIGEST, ImageReference
-from cudaenv.model.machine import Machine
+from cudaenv.model.images import DIGEST, Digests, ImageReference
+from cudaenv.model.machine import Machine, Platform
 from cudaenv.model.plan import Plan
 from cudaenv.model.plan_json import environment_json
 from cudaenv.model.spec import Spec
@@ -29,8 +29,8 @@ class LockDocument:
 
     `machines_from` tells where the machines came from; `brought_in` are packages of torch's family
     that no one asked for but other packages depend on, `bounds` what other packages require of planned
-    ones, as `NAME VERSION: REQUIREMENT`. `images` are digests of container images by their references;
-    those whose registry did not answer are not among them.
+    ones, as `NAME VERSION: REQUIREMENT`. `images` are digests of container images by their references and
+    platforms; those whose registry did not answer are not among them.
     """
 
     spec: Mapping[str, Any]
@@ -40,7 +40,7 @@ class LockDocument:
     assumptions: tuple[str, ...]
     brought_in: tuple[str, ...]
     bounds: tuple[str, ...]
-    images: Mapping[str, str]
+    images: Digests
     rows: Mapping[str, str]
     solver: Mapping[str, str]
     files: Mapping[str, str]
@@ -56,7 +56,7 @@ class LockDocument:
             "brought-in": list(self.brought_in),
             "bounds": list(self.bounds),
             "environments": list(self.environments),
-            "images": dict(sorted(self.images.items())),
+            "images": _images_json(self.images),
             "matrix": dict(sorted(self.rows.items())),
             "solver": dict(self.solver),
             "files": dict(sorted(self.files.items())),
@@ -85,7 +85,7 @@ def make_document(
     machines_from: str,
     brought_in: tuple[str, ...],
     bounds: tuple[str, ...],
-    images: Mapping[str, str],
+    images: Digests,
     solver: Mapping[str, str],
     files: Mapping[str, str],
 ) -> LockDocument:
@@ -106,9 +106,21 @@ def make_document(
     )
 
 
-def _digests(data: Mapping[str, str]) -> dict[str, str]:
-    """Digests of images; ValueError for what is none."""
-    found = {str(ImageReference.parse(name)): str(value) for name, value in data.items()}
+def _images_json(images: Digests) -> dict[str, dict[str, str]]:
+    """Digests by platform, by reference."""
+    found: dict[str, dict[str, str]] = {}
+    for (reference, platform), value in sorted(images.items()):
+        found.setdefault(reference, {})[platform.value] = value
+    return found
+
+
+def _digests(data: Mapping[str, Mapping[str, str]]) -> dict[tuple[str, Platform], str]:
+    """Read digests of images; ValueError for what is none."""
+    found = {
+        (str(ImageReference.parse(name)), Platform(platform)): str(value)
+        for name, digests in data.items()
+        for platform, value in digests.items()
+    }
     for value in found.values():
         if not DIGEST.fullmatch(value):
             raise ValueError(f"not a digest: {value!r}")

@@ -7,8 +7,11 @@ sha256 only.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Self
+
+from cudaenv.model.machine import Platform
 
 IMAGE: Final = re.compile(
     r"(?P<name>[a-z0-9]+(?:[._-]+[a-z0-9]+)*(?::[0-9]{1,5}(?=/))?"
@@ -16,6 +19,9 @@ IMAGE: Final = re.compile(
     r"(?::(?P<tag>[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}))?(?:@sha256:[0-9a-f]{64})?"
 )
 DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
+
+Digests = Mapping[tuple[str, Platform], str]
+"""Digests of the manifests that tags have for a platform, by reference and platform."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import Final
 
 from packaging.utils import canonicalize_name
 
-from cudaenv.model.images import DIGEST, IMAGE, ImageReference
+from cudaenv.model.images import DIGEST, IMAGE, Digests, ImageReference
 from cudaenv.model.machine import Platform
 from cudaenv.model.names import explicit_name
 from cudaenv.model.plan import Environment, Phase, Plan, PlannedPackage, Shape
@@ -48,12 +48,12 @@ PINNED: Final = "{} as it was when it was locked"
 class Surroundings:
     """What files are made for beside the plan.
 
-    `digests` are those of images by their references. `build_requires` is what the user's own project
+    `digests` are those of images. `build_requires` is what the user's own project
     needs to be built (PEP 518); None where there is no project that can be installed. `sources` are
     indexes beside the default one: name, canonical prefix, and where it is fetched.
     """
 
-    digests: Mapping[str, str] = field(default_factory=dict)
+    digests: Digests = field(default_factory=dict)
     build_requires: tuple[str, ...] | None = None
     sources: tuple[tuple[str, str, str], ...] = ()
 
@@ -177,19 +177,14 @@ def image_arguments(environment: Environment, around: Surroundings) -> Iterator[
     elif environment.shape is Shape.BUILD:
         named = {"BUILD_IMAGE": environment.build_image, **named}
     for argument, image in named.items():
-        yield argument, pinned(image, around), image_note(image, around)
+        digest = around.digests.get((image, environment.platform), "")
+        yield argument, _pinned(image, digest), (PINNED if digest else TAG_MOVES).format(image)
 
 
-def pinned(image: str, around: Surroundings) -> str:
+def _pinned(image: str, digest: str) -> str:
     """An image by its digest where that is known. ValueError for what is no image or digest."""
     checked(IMAGE, image, "an image reference")
-    digest = around.digests.get(image)
     return ImageReference.parse(image).pinned(checked(DIGEST, digest, "a digest")) if digest else image
-
-
-def image_note(image: str, around: Surroundings) -> str:
-    """Whether an image is pinned, and by which name people know it."""
-    return (PINNED if image in around.digests else TAG_MOVES).format(image)
 
 
 def isolation(around: Surroundings) -> str:

@@ -1,4 +1,4 @@
-"""Registries of container images: the digest that a tag has now.
+"""Registries of container images: the digest that a tag has now for a platform.
 
 The protocol: https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pulling-manifests, and for
 tokens https://distribution.github.io/distribution/spec/auth/token/.
@@ -16,7 +16,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from cudaenv.errors import FetchError, UnreachableError
 from cudaenv.model.addresses import is_loopback
-from cudaenv.model.images import ImageReference
+from cudaenv.model.images import DIGEST, ImageReference
 from cudaenv.model.machine import Platform
 from cudaenv.system.addresses import shown
 from cudaenv.system.answers import Answer
@@ -44,42 +44,73 @@ _CHALLENGE = re.compile(r'([a-z]+)="([^"]*)"')
 
 
 def image_digest(reference: ImageReference, platform: Platform, client: Client, hub: str = DOCKER_HUB) -> str:
-    """Return the digest that a tag has now, `sha256:` and 64 digits, counted over what was received.
+    """Return the digest of the manifest that a tag has now for a platform, `sha256:` and 64 digits.
 
-    It is that of the index where the tag has images for several platforms, so that every engine finds its
-    own in it; else that of the one image. `hub` is where images without a registry lie. FetchError where
-    the registry has no such tag, or nothing for the platform; UnreachableError where it does not answer,
-    or wants to be left alone for longer.
+    Of a tag with images for several platforms the index is read, no more: what fetches a manifest counts as
+    a pull, and of those some registries allow few. `hub` is where images without a registry lie.
+    FetchError where the registry has no such tag, or nothing for the platform; UnreachableError where it
+    does not answer, or wants to be left alone for longer.
     """
     base = f"https://{reference.registry}" if reference.registry else hub.rstrip("/")
-    url = f"{base}/v2/{reference.repository}/manifests/{quote(reference.tag)}"
-    answer = _ask(url, client)
+    repository = _Repository(f"{base}/v2/{reference.repository}", client)
+    answer = repository.get(f"manifests/{quote(reference.tag)}", ", ".join((*LISTS, *MANIFESTS)))
     if answer.status == 404:
         raise FetchError(f"the registry has no image `{reference}`")
     if answer.status != 200:
         raise FetchError(f"the registry refuses to tell of `{reference}`", [f"it answered {answer.status}"])
-    _check_platform(reference, platform, answer)
-    return f"sha256:{hashlib.sha256(answer.body).hexdigest()}"
+    document = _object(answer.body, str(reference))
+    kind = document.get("mediaType") or answer.content_type.partition(";")[0]
+    if kind in LISTS:
+        found = _listed(document)
+    elif kind in MANIFESTS:
+        found = {_platform(repository.configuration(document, reference)): _digest(answer.body)}
+    else:
+        raise FetchError(f"what the registry has as `{reference}` is no image")
+    digest = found.get(("linux", ARCHITECTURES[platform]))
+    if digest is None:
+        raise FetchError(f"`{reference}` has no image for {platform}")
+    if not DIGEST.fullmatch(digest):
+        raise FetchError(f"the registry gives `{reference}` a digest that is none")
+    return digest
 
 
-def _ask(url: str, client: Client) -> Answer:
-    """The answer of a registry; with a token where it wants one, and again after the pause it asks for."""
-    authorization = ""
-    for is_last in (False, False, True):
-        answer = client.get(
-            url,
-            limit=MAX_MANIFEST,
-            allow={401, 403, 404, 429},
-            accept=", ".join((*LISTS, *MANIFESTS)),
-            authorization=authorization,
-        )
-        if answer.status == 429:
-            _wait(url, answer, is_last=is_last)
-        elif answer.status == 401 and not authorization:
-            authorization = f"Bearer {_token(url, answer.challenge, client)}"
-        else:
-            break
-    return answer
+class _Repository:
+    """A repository of a registry, with the token for it once that was asked for."""
+
+    def __init__(self, url: str, client: Client) -> None:
+        self._url = url
+        self._client = client
+        self._authorization = ""
+
+    def get(self, path: str, accept: str = "") -> Answer:
+        """The registry's answer; with a token where it wants one, again after the pause that it asks for."""
+        url = f"{self._url}/{path}"
+        for is_last in (False, False, True):
+            answer = self._client.get(
+                url,
+                limit=MAX_MANIFEST,
+                allow={401, 403, 404, 429},
+                accept=accept,
+                authorization=self._authorization,
+            )
+            if answer.status == 429:
+                _wait(url, answer, is_last=is_last)
+            elif answer.status == 401 and not self._authorization:
+                self._authorization = f"Bearer {_token(url, answer.challenge, self._client)}"
+            else:
+                break
+        return answer
+
+    def configuration(self, manifest: Mapping[str, Any], reference: ImageReference) -> dict[str, Any]:
+        """The configuration of an image, which says its platform. FetchError where it is not to be had."""
+        config = manifest.get("config")
+        digest = str(config.get("digest")) if isinstance(config, dict) else ""
+        if not DIGEST.fullmatch(digest):
+            raise FetchError(f"what the registry has as `{reference}` is no image")
+        answer = self.get(f"blobs/{digest}")
+        if answer.status != 200 or _digest(answer.body) != digest:
+            raise FetchError(f"the registry does not say which platform `{reference}` is for")
+        return _object(answer.body, str(reference))
 
 
 def _wait(url: str, answer: Answer, *, is_last: bool) -> None:
@@ -112,24 +143,24 @@ def _token(url: str, challenge: str, client: Client) -> str:
     return token
 
 
-def _check_platform(reference: ImageReference, platform: Platform, answer: Answer) -> None:
-    """FetchError for an index without the platform. Of one image only its configuration would tell."""
-    document = _object(answer.body, str(reference))
-    kind = document.get("mediaType") or answer.content_type.partition(";")[0]
-    if kind in MANIFESTS:
-        return
-    entries = document.get("manifests")
-    if kind not in LISTS or not isinstance(entries, list):
-        raise FetchError(f"what the registry has as `{reference}` is no image")
-    found = {_architecture(entry) for entry in entries if isinstance(entry, dict)}
-    if ARCHITECTURES[platform] not in found:
-        raise FetchError(f"`{reference}` has no image for {platform}")
+def _listed(index: Mapping[str, Any]) -> dict[tuple[str, str], str]:
+    """The digests of an index by platform; of several for one, as for its variants, the first."""
+    manifests = index.get("manifests")
+    entries = manifests if isinstance(manifests, list) else []
+    return {
+        _platform(entry.get("platform")): str(entry.get("digest"))
+        for entry in reversed(entries)
+        if isinstance(entry, dict)
+    }
 
 
-def _architecture(entry: Mapping[str, Any]) -> str:
-    platform = entry.get("platform")
-    is_linux = isinstance(platform, dict) and platform.get("os") == "linux"
-    return str(platform.get("architecture")) if isinstance(platform, dict) and is_linux else ""
+def _digest(body: bytes) -> str:
+    return f"sha256:{hashlib.sha256(body).hexdigest()}"
+
+
+def _platform(said: object) -> tuple[str, str]:
+    """The system and the architecture in an entry of an index, or in a configuration."""
+    return (str(said.get("os")), str(said.get("architecture"))) if isinstance(said, dict) else ("", "")
 
 
 def _object(body: bytes, where: str) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from cudaenv.lock.document import NAME, LockDocument, make_document
 from cudaenv.lock.mirrors import Mirrors
 from cudaenv.lock.pylock import LockedEnvironment, canonical_pylock, requirements_lock
 from cudaenv.lock.resolution import resolution
+from cudaenv.model.images import Digests
 from cudaenv.model.plan import Environment, Plan
 from cudaenv.model.spec import Spec
 from cudaenv.model.spec_json import spec_json
@@ -26,7 +27,7 @@ from cudaenv.render.plan_text import plan_summary
 from cudaenv.system.uv import compile_pylock, find_uv, uv_version
 from cudaenv.workflow.conda_locking import NEXT as CONDA_NEXT
 from cudaenv.workflow.conda_locking import conda_files, solve_environments, supplied_packages
-from cudaenv.workflow.images import Digests
+from cudaenv.workflow.images import Registries
 from cudaenv.workflow.parallel import AT_ONCE
 from cudaenv.workflow.pins import IMAGES, Pins, read_pins
 from cudaenv.workflow.planning import (
@@ -78,7 +79,7 @@ def lock_project(project: Project, wishes: Wishes) -> Locked:
 
     SpecError where a wish names what is not there; NoPlanError, ToolError and FetchError say what failed.
     """
-    digests = Digests(project, _known_images(project), renew=wishes.upgrade or IMAGES in wishes.renew)
+    registries = Registries(project, _known_images(project), renew=wishes.upgrade or IMAGES in wishes.renew)
     packages = sorted({canonicalize_name(name) for name in wishes.renew} - {IMAGES})
     document = None if wishes.upgrade else _last_lock(project)
     plan, spec, machines_from = plan_project(project, document)
@@ -94,7 +95,7 @@ def lock_project(project: Project, wishes: Wishes) -> Locked:
         try:
             solve = partial(solve_environments, project, plan, pins.urls, wishes.solver)
             locked, files, solvers = _resolve(
-                project, plan, spec, mirrors, pins=pins, digests=digests, solving=solve
+                project, plan, spec, mirrors, pins=pins, registries=registries, solving=solve
             )
         except NoPlanError:
             new = _new_bounds(project, plan, mirrors, bounds)
@@ -114,7 +115,7 @@ def lock_project(project: Project, wishes: Wishes) -> Locked:
                 machines_from=machines_from,
                 brought_in=brought_in,
                 bounds=bounds,
-                images=digests.known(plan),
+                images=registries.known(plan),
                 solver=solvers,
                 files=files,
             )
@@ -164,7 +165,7 @@ def _new_bounds(project: Project, plan: Plan, mirrors: Mirrors, known: Sequence[
     return new
 
 
-def _known_images(project: Project) -> Mapping[str, str]:
+def _known_images(project: Project) -> Digests:
     """The digests of the last lock; none where there is none that can be read."""
     try:
         document = read_lock(project)
@@ -180,7 +181,7 @@ def _resolve(
     mirrors: Mirrors,
     *,
     pins: Pins,
-    digests: Digests,
+    registries: Registries,
     solving: Callable[[], Mapping[str, CondaLock]],
 ) -> tuple[tuple[LockedEnvironment, ...], dict[str, str], dict[str, str]]:
     """The locked environments, all files made of them, and the solvers' versions.
@@ -188,7 +189,7 @@ def _resolve(
     While the resolvers wait for the network, registries are asked and what comes next is imported.
     """
     find_uv()
-    digests.ask(plan)
+    registries.ask(plan)
     with ThreadPoolExecutor(AT_ONCE) as pool:
 
         def compiling(environment: Environment, conda: CondaLock | None) -> Future[str]:
@@ -220,7 +221,7 @@ def _resolve(
             # uv takes an index that wants credentials for one that lacks the package.
             verifying.ask_indexes(project, plan, mirrors)
             raise
-    files = rendered(project, plan, spec, digests.found(plan))
+    files = rendered(project, plan, spec, registries.found(plan))
     files |= conda_files(plan, conda, files) | _lock_files(plan, locked)
     solvers = {"uv": version.result()} | dict(lock.solver.split() for lock in conda.values())
     return locked, files, solvers

@@ -9,6 +9,7 @@ from typing import Any
 from cudaenv.errors import NoPlanError, SpecError
 from cudaenv.lock.document import HINT, NAME, LockDocument, read_document
 from cudaenv.lock.mirrors import Mirrors
+from cudaenv.model.images import Digests
 from cudaenv.model.plan import Plan
 from cudaenv.model.spec import Spec
 from cudaenv.model.spec_reader import parse_package
@@ -108,7 +109,7 @@ def with_bounds(spec: Spec, bounds: Sequence[str]) -> Spec:
 
 
 def rendered(
-    project: Project, plan: Plan, spec: Spec, digests: Mapping[str, str], also: Collection[str] = ()
+    project: Project, plan: Plan, spec: Spec, digests: Digests, also: Collection[str] = ()
 ) -> dict[str, str]:
     """The readable files of a plan, by name; images by their digests where those are known.
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.images import ImageRegistry, index_of
+from tests.support.images import ImageRegistry, entry_of, index_of
 from tests.support.project import PYTHON, RTX_4090, V100, Project
 
 REPOSITORY, TAG = "library/python", f"{PYTHON}-slim-trixie"
@@ -28,9 +28,17 @@ def base(project: Project, name: str = "Dockerfile") -> str:
     return str(found)
 
 
-def images(project: Project) -> dict[str, str]:
-    found: dict[str, str] = json.loads(project.text("cudaenv.lock"))["images"]
+def images(project: Project) -> dict[str, dict[str, str]]:
+    """Digests by reference and platform."""
+    found: dict[str, dict[str, str]] = json.loads(project.text("cudaenv.lock"))["images"]
     return found
+
+
+def rebuilt(registry: ImageRegistry) -> str:
+    """Give the tag another image; return its digest."""
+    index = index_of("amd64", salt="rebuilt")
+    registry.push(REPOSITORY, TAG, index)
+    return entry_of(index, "amd64")
 
 
 def test_a_lock_pins_the_base_image_by_its_digest(project: Project, registry: ImageRegistry) -> None:
@@ -38,7 +46,7 @@ def test_a_lock_pins_the_base_image_by_its_digest(project: Project, registry: Im
     done = project.lock(V100)
     assert base(project) == f"python@{digest}"
     assert f"# {REFERENCE} as it was when it was locked\n" in project.text("Dockerfile")
-    assert images(project) == {REFERENCE: digest}
+    assert images(project) == {REFERENCE: {"linux-64": digest}}
     assert "warning" not in done.err
     assert project.run("check").out == "up to date\n"
 
@@ -75,12 +83,12 @@ def test_a_digest_is_kept_until_it_is_to_be_renewed(project: Project, registry: 
     old = registry.push(REPOSITORY, TAG)
     project.lock(V100, packages={"torch": "*", "numpy": "<2"})
     pins = project.pins()
-    new = registry.push(REPOSITORY, TAG, index_of("amd64", salt="rebuilt"))
+    new = rebuilt(registry)
     project.spec(V100, packages={"torch": "*", "numpy": "*"})
     project.run("lock")
-    assert images(project) == {REFERENCE: old}
+    assert images(project) == {REFERENCE: {"linux-64": old}}
     project.run("lock", "--upgrade", "image")
-    assert images(project) == {REFERENCE: new}
+    assert images(project) == {REFERENCE: {"linux-64": new}}
     assert base(project) == f"python@{new}"
     assert project.pins() == pins, "and nothing else is renewed"
 
@@ -88,7 +96,7 @@ def test_a_digest_is_kept_until_it_is_to_be_renewed(project: Project, registry: 
 def test_an_upgrade_of_everything_renews_digests_too(project: Project, registry: ImageRegistry) -> None:
     registry.push(REPOSITORY, TAG)
     project.lock(V100)
-    new = registry.push(REPOSITORY, TAG, index_of("amd64", salt="rebuilt"))
+    new = rebuilt(registry)
     project.run("lock", "--upgrade")
     assert base(project) == f"python@{new}"
 
@@ -98,7 +106,7 @@ def test_a_digest_that_cannot_be_renewed_stays(project: Project, registry: Image
     project.lock(V100)
     registry.busy = ["86400"]
     done = project.run("lock", "--upgrade", "image")
-    assert images(project) == {REFERENCE: old}
+    assert images(project) == {REFERENCE: {"linux-64": old}}
     assert f"warning: {REFERENCE} keeps the digest it had: " in done.err
     assert "left alone for 86400 s" in done.err
 
@@ -143,6 +151,29 @@ def test_environments_share_an_image_that_is_asked_for_once(
     assert len(registry.asked) == 2, "once without a token, once with it"
 
 
+def test_each_platform_has_an_image_of_its_own(project: Project, registry: ImageRegistry) -> None:
+    index = index_of("amd64", "arm64")
+    registry.push(REPOSITORY, TAG, index)
+    arm = {"name": "arm", "gpu": ["GH200"], "driver": "595.71.05", "platform": "linux-aarch64"}
+    project.lock(RTX_4090, arm, packages={"torch": "*"})
+    pinned = {name: entry_of(index, name) for name in ("amd64", "arm64")}
+    assert images(project) == {REFERENCE: {"linux-64": pinned["amd64"], "linux-aarch64": pinned["arm64"]}}
+    found = [base(project, name) for name in sorted(project.files()) if name.startswith("Dockerfile")]
+    assert sorted(found) == sorted(f"python@{digest}" for digest in pinned.values())
+    assert project.run("check").out == "up to date\n"
+
+
+def test_a_lock_of_an_image_for_a_platform_that_is_none_is_refused(
+    project: Project, registry: ImageRegistry
+) -> None:
+    registry.push(REPOSITORY, TAG)
+    project.lock(V100)
+    (project.folder / "cudaenv.lock").write_text(
+        project.text("cudaenv.lock").replace('"linux-64": "sha', '"linux-32": "sha')
+    )
+    assert "`cudaenv.lock` cannot be read" in project.run("render", status=2).err
+
+
 def test_an_image_to_develop_in_is_pinned_too(project: Project, registry: ImageRegistry) -> None:
     digest = registry.push("nvidia/cuda", "12.6.3-devel-ubuntu24.04")
     project.lock(V100, target="develop-kernels", provider="system")
@@ -156,7 +187,7 @@ def test_a_lock_with_a_digest_that_is_none_is_refused(
     registry.push(REPOSITORY, TAG)
     project.lock(V100)
     document = json.loads(project.text("cudaenv.lock"))
-    document["images"][REFERENCE] = digest
+    document["images"][REFERENCE]["linux-64"] = digest
     (project.folder / "cudaenv.lock").write_text(json.dumps(document))
     assert "`cudaenv.lock` cannot be read" in project.run("render", status=2).err
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ from cudaenv.model.images import ImageReference
 from cudaenv.model.machine import Platform
 from cudaenv.system.http import Client
 from cudaenv.system.registry import image_digest
-from tests.support.images import MANIFEST, ImageRegistry, digest_of, index_of
+from tests.support.images import MANIFEST, ImageRegistry, entry_of, index_of
 
 PYTHON = "python:3.12-slim-trixie"
 
@@ -62,18 +63,57 @@ def test_what_is_no_digest(value: str) -> None:
         ImageReference.parse(PYTHON).pinned(value)
 
 
-def test_a_tag_has_the_digest_of_its_index(registry: ImageRegistry) -> None:
-    pushed = registry.push("library/python", "3.12-slim-trixie")
-    assert digest(registry) == pushed
-    assert digest(registry, platform=Platform.LINUX_AARCH64) == pushed, "every platform finds its own in it"
+def test_a_tag_has_the_digest_of_the_platforms_own_manifest(registry: ImageRegistry) -> None:
+    index = index_of("amd64", "arm64")
+    registry.push("library/python", "3.12-slim-trixie", index)
+    assert digest(registry) == entry_of(index, "amd64")
+    assert digest(registry, platform=Platform.LINUX_AARCH64) == entry_of(index, "arm64")
+    assert digest(registry) != digest(registry, platform=Platform.LINUX_AARCH64)
     assert registry.tokens, "a token was asked for"
     assert "application/vnd.oci.image.index.v1+json" in registry.accepted[0]
 
 
+def test_of_several_variants_of_an_architecture_the_first_counts(registry: ImageRegistry) -> None:
+    document = json.loads(index_of("amd64"))
+    first = document["manifests"][0]
+    document["manifests"].append({**first, "digest": f"sha256:{'f' * 64}"})
+    registry.push("library/python", "3.12-slim-trixie", json.dumps(document).encode())
+    assert digest(registry) == first["digest"]
+
+
+@pytest.mark.parametrize("value", [None, 7, "sha256:0", f"sha256:{'0' * 64}\nRUN x"])
+def test_an_entry_without_a_digest_is_refused(registry: ImageRegistry, value: object) -> None:
+    document = json.loads(index_of("amd64"))
+    document["manifests"][0]["digest"] = value
+    registry.push("library/python", "3.12-slim-trixie", json.dumps(document).encode())
+    with pytest.raises(FetchError, match="a digest that is none"):
+        digest(registry)
+
+
 def test_a_tag_of_one_image_has_the_digest_of_its_manifest(registry: ImageRegistry) -> None:
-    body = b'{"schemaVersion": 2, "config": {}, "layers": []}'
+    pushed = registry.push_image("team/one", "1", b'{"os": "linux", "architecture": "amd64"}')
+    assert digest(registry, "team/one:1") == pushed
+    assert len(registry.tokens) == 1, "one token will do for manifest and configuration"
+    with pytest.raises(FetchError, match="has no image for linux-aarch64"):
+        digest(registry, "team/one:1", Platform.LINUX_AARCH64)
+
+
+def test_an_image_whose_configuration_is_not_its_own_is_refused(registry: ImageRegistry) -> None:
+    registry.push_image("team/one", "1", b'{"os": "linux", "architecture": "amd64"}')
+    (blob,) = [path for path in registry.contents if "/blobs/" in path]
+    registry.contents[blob] = ("application/octet-stream", b'{"os": "linux", "architecture": "arm64"}')
+    with pytest.raises(FetchError, match="does not say which platform"):
+        digest(registry, "team/one:1", Platform.LINUX_AARCH64)
+    del registry.contents[blob]
+    with pytest.raises(FetchError, match="does not say which platform"):
+        digest(registry, "team/one:1")
+
+
+@pytest.mark.parametrize("body", [b"{}", b'{"config": {}}', b'{"config": {"digest": "../x"}}'])
+def test_a_manifest_without_a_configuration_is_no_image(registry: ImageRegistry, body: bytes) -> None:
     registry.push("team/one", "1", body, MANIFEST)
-    assert digest(registry, "team/one:1") == digest_of(body)
+    with pytest.raises(FetchError, match="is no image"):
+        digest(registry, "team/one:1")
 
 
 def test_a_tag_that_is_not_there(registry: ImageRegistry) -> None:

@@ -43,7 +43,7 @@ def arguments(text: str) -> dict[str, str]:
 
 def test_images_are_named_by_their_digests_and_a_note_tells_the_tag() -> None:
     item = plan("build-by-system").environments[0]
-    digests = {item.build_image: DIGEST, item.base_image: OTHER}
+    digests = {(item.build_image, item.platform): DIGEST, (item.base_image, item.platform): OTHER}
     text = rendered(plan("build-by-system"), digests=digests)["Dockerfile"]
     found = arguments(text)
     assert found["BUILD_IMAGE"] == f"nvidia/cuda@{DIGEST}"
@@ -54,9 +54,9 @@ def test_images_are_named_by_their_digests_and_a_note_tells_the_tag() -> None:
 
 @pytest.mark.parametrize("digest", ["sha256:0", f"{DIGEST}\nRUN evil", f"md5:{'a' * 64}"])
 def test_what_is_no_digest_does_not_get_into_a_file(digest: str) -> None:
-    image = cases()["v100"].environments[0].base_image
+    item = cases()["v100"].environments[0]
     with pytest.raises(ValueError, match="not a digest"):
-        rendered(cases()["v100"], digests={image: digest})
+        rendered(cases()["v100"], digests={(item.base_image, item.platform): digest})
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,7 @@ def sections(text: str) -> list[tuple[str, str]]:
 def test_an_apptainer_definition_has_the_stages_of_the_dockerfile(name: str) -> None:
     of = cases()["v100"] if name == "v100" else plan(name)
     item = of.environments[0]
-    text = rendered(of, APPTAINER, digests={item.base_image: DIGEST})[APPTAINER]
+    text = rendered(of, APPTAINER, digests={(item.base_image, item.platform): DIGEST})[APPTAINER]
     found = sections(text)
     headers = [value for kind, value in found if kind == "Bootstrap:"]
     assert all(value.startswith("docker\nFrom: ") for value in headers)
