@@ -22,6 +22,7 @@ from cudaenv.model.machine import Platform
 from cudaenv.model.versions import ComputeCapability, CudaVersion, DriverVersion
 
 DATE: Final = re.compile(r"20\d\d-[01]\d-[0-3]\d")
+SHA256: Final = re.compile(r"[0-9a-f]{64}")
 MONTH: Final = re.compile(r"20\d\d-(0[1-9]|1[0-2])")
 
 
@@ -229,6 +230,15 @@ def _modules(tables: Tables, problems: Problems) -> None:
             problems.add(f"modules {row.key}", "one package is no danger to itself")
 
 
+def _tools(tables: Tables, problems: Problems) -> None:
+    for row in tables.tools:
+        if not SHA256.fullmatch(row.sha256):
+            problems.add(f"tools {row.key}", f"sha256 is {row.sha256!r}, expected 64 hexadecimal digits")
+    known = {row.platform for row in tables.tools}
+    if missing := [platform for platform in Platform if platform.is_linux and platform not in known]:
+        problems.add("tools", f"no row for {', '.join(missing)}")
+
+
 def _branches(tables: Tables, problems: Problems) -> None:
     for row in tables.driver_branches:
         where = f"driver-branches {row.key}"
@@ -286,6 +296,7 @@ INVARIANTS: Final[Iterable[Callable[[Tables, Problems], None]]] = (
     _targets,
     _pins,
     _modules,
+    _tools,
     _branches,
     _pythons,
     _cudnn,

@@ -16,7 +16,7 @@ from cudaenv.matrix.document import BUILDS, LAST_COLUMNS, ROWS, TRUE, Document, 
 from cudaenv.matrix.failures import BuildFailure
 from cudaenv.matrix.gpus import GpuRow
 from cudaenv.matrix.packages import Module, Release, SourceBuild, TorchBuild
-from cudaenv.matrix.places import CondaBuild, CondaEra, Image, Pin, System, SystemLibraries
+from cudaenv.matrix.places import CondaBuild, CondaEra, Image, Pin, System, SystemLibraries, Tool
 from cudaenv.matrix.tables import (
     Architecture,
     Basis,
@@ -71,6 +71,7 @@ KINDS: Final[Mapping[str, type[Row]]] = {
         Image,
         System,
         SystemLibraries,
+        Tool,
         BuildFailure,
         TorchBuild,
     )
@@ -257,6 +258,7 @@ class Tables:
     images: tuple[Image, ...]
     systems: tuple[System, ...]
     system_libraries: tuple[SystemLibraries, ...]
+    tools: tuple[Tool, ...]
     build_failures: tuple[BuildFailure, ...]
     torch: tuple[TorchBuild, ...]
     packages: Mapping[str, tuple[Release, ...]]
@@ -320,6 +322,7 @@ def type_tables(documents: Mapping[str, Document], problems: Problems) -> Tables
         images=rows(Image),
         systems=rows(System),
         system_libraries=rows(SystemLibraries),
+        tools=rows(Tool),
         build_failures=rows(BuildFailure),
         torch=rows(TorchBuild),
         packages={name: typed_rows(found, Release, problems) for name, found in packages.items()},

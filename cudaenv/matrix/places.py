@@ -95,6 +95,19 @@ class SystemLibraries(Row):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Tool(Row):
+    """A program that images install, by the sha256 of its wheel for a platform (tools.yaml)."""
+
+    TABLE: ClassVar[str] = "tools"
+    KEY: ClassVar[tuple[str, ...]] = ("tool", "platform")
+
+    tool: str
+    version: Version
+    platform: Platform
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Image(Row):
     """Tags of a container image (images.yaml): the newest point release of a line, on one operating system.
 

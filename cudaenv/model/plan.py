@@ -225,7 +225,8 @@ class Environment:
     `label` names what CUDA is chosen by: a build of torch, or the CUDA itself where nothing needs torch.
     `build_image` and `base_image` are what it is built in and what it runs in as a container, `shape` what
     that container is for; None where there is none. `libraries` are what wheels load there and do not
-    bring, as packages of Debian and Ubuntu.
+    bring, as packages of Debian and Ubuntu. `python_tool` is what brings the Python to images that have
+    another, as a requirement with its hash; empty where none has.
     """
 
     name: str
@@ -250,6 +251,7 @@ class Environment:
     build_image: str = ""
     shape: Shape | None = None
     libraries: tuple[str, ...] = ()
+    python_tool: str = ""
     toolkit: PlannedToolkit | None = None
     phases: tuple[Phase, ...] = ()
     env: tuple[tuple[str, str], ...] = ()

@@ -88,6 +88,7 @@ def _environment(choice: Choice, name: str, problem: Problem) -> Environment:
         base_image=container.run,
         build_image=container.build,
         shape=_shape(choice, container, problem),
+        python_tool=container.python_tool,
         toolkit=toolkit,
         phases=tuple(_phases(choice, packages, toolkit)),
         env=tuple(_variables(toolkit, candidate.stack)),

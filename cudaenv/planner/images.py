@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from cudaenv.matrix.places import Image, System
+from cudaenv.matrix.tables import Row
 from cudaenv.model.machine import Platform
 from cudaenv.model.spec import Provider
 from cudaenv.model.versions import GlibcVersion, PythonVersion
@@ -16,16 +17,23 @@ from cudaenv.planner.toolkits import LEAST_GCC, Toolkit, gcc_limit, tag
 PYTHON, DEBIAN, UBUNTU, MICROMAMBA = "python", "debian", "ubuntu", "mambaorg/micromamba"
 """Images with a Python, plain systems, and the program that installs conda packages."""
 
+UV = "uv"
+"""The tool that brings a Python."""
+
 SLIM = "-slim"
 
 
 @dataclass(frozen=True, slots=True)
 class Images:
-    """What to build in, empty where nothing is compiled, and what to run in; empty where there is none."""
+    """What to build in, empty where nothing is compiled, and what to run in; empty where there is none.
+
+    `python_tool` is what brings the Python to those that have another, with its hash.
+    """
 
     build: str = ""
     run: str = ""
-    rows: tuple[Image, ...] = ()
+    rows: tuple[Row, ...] = ()
+    python_tool: str = ""
 
 
 def images(
@@ -67,18 +75,19 @@ def _beside_devel(
     devel = toolkit.image
     if devel is None:
         return Images("", _plain(python, stack, problem).run)
+    tool = next(
+        row for row in problem.matrix.tables.tools if (row.tool, row.platform) == (UV, stack.platform)
+    )
+    text = f"{tool.tool}=={tool.version} --hash=sha256:{tool.sha256}"
     if stays:
-        return Images(tag(devel), tag(devel), (devel,))
+        return Images(tag(devel), tag(devel), (devel, tool), text)
     system = _systems(problem)[devel.os]
     found = next(_pythons(python, stack, problem, made_on=system), None)
     found = found or next(
         (row for row in problem.matrix.tables.images if row.image == UBUNTU and row.os == devel.os), None
     )
-    return (
-        Images(tag(devel), _name(found), (devel, found))
-        if found
-        else Images(tag(devel), tag(devel), (devel,))
-    )
+    run = _name(found) if found else tag(devel)
+    return Images(tag(devel), run, (devel, *([found] if found else []), tool), text)
 
 
 def _conda(stack: Stack, problem: Problem) -> Images:

@@ -76,7 +76,11 @@ def _stages(environment: Environment, docker: ContainerView) -> Iterator[StageVi
     lock = [f"{docker.lock} /opt/requirements.lock"] if docker.lock else []
     sources = [f"{docker.build_lock} /opt/requirements.build.lock"] if docker.build_lock else []
     project = [". /src"] if docker.project else []
-    installed = [*_apt(docker.libraries), *_python(docker.uv_python), *_wheels(docker.leave_out)]
+    installed = [
+        *_apt(docker.libraries),
+        *_python(docker.uv_python, docker.python_tool),
+        *_wheels(docker.leave_out),
+    ]
     match environment.shape:
         case Shape.CONDA:
             yield stage("installer", "INSTALLER_IMAGE", [], ["true"])
@@ -86,7 +90,12 @@ def _stages(environment: Environment, docker: ContainerView) -> Iterator[StageVi
             ]
             yield stage(FINAL, "BASE_IMAGE", files, [*_apt(docker.libraries), *_conda(docker)])
         case Shape.BUILD:
-            post = [*_apt(docker.apt), *_python(docker.build_python), *_wheels(), *_builds(docker)]
+            post = [
+                *_apt(docker.apt),
+                *_python(docker.build_python, docker.python_tool),
+                *_wheels(),
+                *_builds(docker),
+            ]
             yield stage("build", "BUILD_IMAGE", [("", [*lock, *sources, *project])], post)
             files = [("", lock), (" from build", ["/wheels /wheels"])]
             yield stage(FINAL, "BASE_IMAGE", files, [*installed, *_made(), "rm -rf /wheels"])
@@ -114,14 +123,18 @@ def _apt(packages: list[str]) -> list[str]:
     ]
 
 
-def _python(by_uv: str) -> list[str]:
+def _python(by_uv: str, tool: str) -> list[str]:
     """An environment with pip in it; by uv where the image has another Python."""
     if not by_uv:
         return ["python -m venv /opt/env"]
     return [
         "python3 -m venv /opt/uv",
-        '/opt/uv/bin/pip install --no-cache-dir "uv>=0.9,<1"',
-        f"UV_PYTHON_INSTALL_DIR=/opt/python /opt/uv/bin/uv venv --seed --python {by_uv} /opt/env",
+        f'echo "{tool}" >/opt/uv/lock.txt',
+        f"/opt/uv/bin/pip install {QUIET} --only-binary :all: --require-hashes -r /opt/uv/lock.txt",
+        "export UV_PYTHON_INSTALL_DIR=/opt/python",
+        f"/opt/uv/bin/uv python install --no-cache --no-bin {by_uv}",
+        f'"$(/opt/uv/bin/uv python find --managed-python {by_uv})" -m venv /opt/env',
+        "rm -rf /opt/uv",
     ]
 
 

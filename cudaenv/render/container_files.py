@@ -37,6 +37,7 @@ COMPILERS: Final = r"nvidia-\(cuda-nvcc\|cuda-crt\|cuda-cccl\|nvvm\)"
 """The wheels of a toolkit that nothing needs to run (components.yaml), as sed's pattern."""
 
 APT: Final = re.compile(r"[a-z0-9][a-z0-9.+-]+")
+TOOL: Final = re.compile(r"[a-z]+==[0-9.]+ --hash=sha256:[0-9a-f]{64}")
 SOURCE: Final = re.compile(r"https?://[A-Za-z0-9.-]+(?::\d{1,5})?(?:/[A-Za-z0-9._~%+@-]*)*")
 """What may stand in a build argument and in sed's program."""
 
@@ -80,8 +81,9 @@ class ContainerView:
     """What every Dockerfile is filled with; each template takes what its shape has.
 
     `images` are build arguments with their reference and a note on it, `sources` build arguments with the
-    address of a mirror and the canonical one. `leave_out` is an option of sed. `uv_python` is the Python that
-    uv brings to run with, `build_python` the one to build with; empty where the image has it.
+    address of a mirror and the canonical one. `leave_out` is an option of sed. `python_tool` is uv with its
+    hash, `uv_python` the Python that it brings to run with, `build_python` the one to build with; empty
+    where the image has it.
     """
 
     notes: list[str]
@@ -100,6 +102,7 @@ class ContainerView:
     folders: list[str]
     pip: str
     venv_option: str
+    python_tool: str
     uv_python: str
     build_python: str
     env: list[tuple[str, str]]
@@ -152,6 +155,9 @@ def container_view(plan: Plan, environment: Environment, around: Surroundings, n
         folders=["/work", *(["/opt/env", "/opt/python", "/home/app/.cache"] if works_inside else [])],
         pip=ENVIRONMENT_PIP if uses_own_pip else OUTSIDE_PIP,
         venv_option="" if uses_own_pip else "--without-pip ",
+        python_tool=checked(TOOL, environment.python_tool, "a tool with its hash")
+        if environment.python_tool
+        else "",
         uv_python="" if is_slim or is_conda else python,
         build_python=python if _brings_no_python(environment.build_image) else "",
         env=_environment_variables(environment) if compiles or environment.toolkit else [],

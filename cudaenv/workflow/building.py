@@ -97,7 +97,7 @@ def _estimate(pylock: str, prefix: Path) -> Iterator[str]:
     told = f", {needed / UNPACKED / 1e9:.1f} GB to download, {needed / 1e9:.1f} GB on disk" if needed else ""
     free = free_disk(prefix)
     there = f"; {free / 1e9:.1f} GB of disk are free" if free is not None else ""
-    yield f"{len(sizes)} wheels{told}{there}"
+    yield f"{len(sizes)} wheel{'s' if len(sizes) != 1 else ''}{told}{there}"
     if free is not None and free < needed:
         yield "that may not fit: `--prefix FOLDER` installs elsewhere, UV_CACHE_DIR moves the downloads"
 

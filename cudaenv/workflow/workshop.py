@@ -9,11 +9,13 @@ from typing import Any
 
 from cudaenv.model.spec import Provider
 from cudaenv.model.versions import CudaVersion
+from cudaenv.system.activation import activated
 from cudaenv.system.cuda_home import complete
 from cudaenv.system.toolkits import FoundCompiler, FoundToolkit, find_compiler, find_toolkits
 
 CCBIN = "-ccbin="
 FLAGS = "NVCC_PREPEND_FLAGS"
+CXX = "CXX"
 PREFIXES = ("$VIRTUAL_ENV", "$CONDA_PREFIX")
 """How a plan spells the folder of an environment, which it does not know."""
 
@@ -44,15 +46,22 @@ def workshop(environment: Mapping[str, Any], prefix: Path, environ: Mapping[str,
     """What an environment of a lock compiles with, where it is installed in `prefix`.
 
     Where the machine's toolkit lies elsewhere than usual, or another compiler than the planned one will
-    do, the variables say so.
+    do, the variables say so. What the scripts of conda's packages set is among them.
     """
     variables = filled(environment["env"], prefix)
     toolkit = environment["toolkit"]
+    if environment["conda"] is not None:
+        variables = activated(prefix, environ) | variables
     if toolkit is None:
         return Workshop(variables=variables)
     home, no_toolkit = _home(toolkit, prefix, environ)
     compiler, no_compiler = None, ""
-    if toolkit["host_compiler"]["kind"] == "gcc" and toolkit["provider"] != Provider.CONDA:
+    if toolkit["host_compiler"]["kind"] != "gcc":
+        pass
+    elif toolkit["provider"] == Provider.CONDA:
+        compiler = find_compiler(variables.get(CXX, ""), environ)
+        no_compiler = "" if compiler else f"there is no compiler in {prefix}: `cudaenv sync` installs it"
+    else:
         compiler = _compiler(toolkit["host_compiler"], variables.pop(FLAGS, ""), environ)
         no_compiler = "" if compiler else _no_compiler(toolkit, environ)
         if compiler and compiler.program != "g++":
@@ -76,9 +85,15 @@ def programs(prefix: Path, shop: Workshop) -> tuple[str, ...]:
 def missing_before(
     environment: Mapping[str, Any], prefix: Path, environ: Mapping[str, str]
 ) -> tuple[str, ...]:
-    """What compiling lacks before anything is installed: wheels bring a toolkit, and no compiler of C++."""
+    """What compiling lacks before anything is installed.
+
+    Wheels bring a toolkit and no compiler of C++, conda's packages bring both.
+    """
+    toolkit = environment["toolkit"]
+    if toolkit is None or toolkit["provider"] == Provider.CONDA:
+        return ()
     shop = workshop(environment, prefix, environ)
-    comes = environment["toolkit"] is not None and environment["toolkit"]["provider"] == Provider.PIP
+    comes = toolkit["provider"] == Provider.PIP
     return tuple(filter(None, (shop.no_compiler,))) if comes else shop.missing
 
 

@@ -241,6 +241,64 @@ def test_an_image_to_develop_in_compiles_a_kernel(engine: Engine, python: str, t
         engine.remove("develop")
 
 
+NVIDIA = """\
+FROM localhost/stand-in
+# A toolkit as NVIDIA's images have it, of the wheels.
+RUN python -m pip install --quiet --target /tmp/wheels {wheels} \\
+    && mv /tmp/wheels/nvidia/cu{major} /usr/local/cuda-{cuda} \\
+    && ln -s lib /usr/local/cuda-{cuda}/lib64 \\
+    && rm -rf /tmp/wheels \\
+    && rm /usr/local/bin/python
+"""
+
+
+def make_nvidia_image(engine: Engine, name: str, cuda: str, folder: Path) -> None:
+    """Make an image of NVIDIA's: a toolkit in its place, and no Python of ours."""
+    wheels = " ".join(f"{wheel}=={cuda}.*" for wheel in TOOLKIT if wheel.startswith("nvidia"))
+    folder.mkdir()
+    text = NVIDIA.format(wheels=wheels, major=cuda.partition(".")[0], cuda=cuda)
+    (folder / "Dockerfile").write_text(text)
+    engine.build(folder, f"localhost/{name}")
+
+
+def test_an_image_to_develop_in_with_the_toolkit_of_nvidias_image(
+    engine: Engine, python: str, tmp_path: Path
+) -> None:
+    """The planned Python comes by a uv that a hash pins; the user who develops is not root."""
+    folder = tmp_path / "project"
+    spec = {"target": "develop-kernels", "provider": "system", "packages": {"torch": "*", "numpy": "*"}}
+    (image,) = (
+        locked(folder, engine, python, SMALL, **spec)
+        .joinpath("Dockerfile")
+        .read_text()
+        .split("BASE_IMAGE=")[1:2]
+    )
+    image = image.split()[0]
+    cuda = re.search(r":(\d+\.\d+)\.\d+-devel-ubuntu", image)
+    assert cuda is not None
+    make_nvidia_image(engine, image, cuda[1], tmp_path / "nvidia")
+    engine.build(folder, "develop")
+    try:
+        write = f"cat > saxpy.cu <<'END'\n{SAXPY}END\n"
+        said = engine.run(
+            "develop",
+            "sh",
+            "-ec",
+            f"{write}nvcc saxpy.cu -o a && ./a && command -v nvcc && command -v python && id -u",
+        )
+        assert re.search(r"cudaError(InsufficientDriver|NoDevice)", said)
+        assert said.split()[-3:] == [f"/usr/local/cuda-{cuda[1]}/bin/nvcc", "/opt/env/bin/python", "10001"]
+        code = "import numpy, os, pip, sys; print(os.access(pip.__file__, os.W_OK), sys.base_prefix)"
+        assert engine.run("develop", "python", "-c", code).split()[-2] == "True"
+        path = folder / "Dockerfile"
+        path.write_text(
+            re.sub(r"(uv==\S+ --hash=sha256:)[0-9a-f]{64}", rf"\g<1>{'0' * 64}", path.read_text())
+        )
+        assert "DO NOT MATCH THE HASHES" in engine.build(folder, "never", status=1)
+    finally:
+        engine.remove("develop")
+
+
 def test_what_is_built_from_source_ends_as_a_wheel_in_an_image_without_a_compiler(
     engine: Engine, python: str, tmp_path: Path
 ) -> None:

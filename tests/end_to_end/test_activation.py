@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.support.channel import Channels
-from tests.support.conda_project import conda_project
+from tests.support.conda_project import conda_project, on_linux_64
 from tests.support.index import IndexServer, World
 from tests.support.project import RTX_4090, RTX_5090, V100, Project, make_project
 from tests.support.toolkits import gxx, program, toolkit
@@ -261,16 +261,32 @@ def test_where_the_systems_toolkit_is_missing_the_ways_to_get_it_are_told(
     assert "export CUDA_HOME=/usr/local/cuda-12.6" in done.out
 
 
-def test_an_environment_of_conda_packages_has_its_own_folder_for_everything(
+@on_linux_64
+def test_an_environment_of_conda_packages_is_activated_as_its_packages_want_it(
     project: Project, channels: Channels
 ) -> None:
     with conda_project(project, channels) as conda:
         conda.lock(target="develop-kernels")
+        conda.sync()
     prefix = project.folder / ".conda"
-    (prefix / "conda-meta").mkdir(parents=True)
-    program(prefix / "bin/python", f'#!/bin/sh\nexec {Path(sys.executable).resolve()} "$@"\n')
-    program(prefix / "bin/nvcc", "#!/bin/sh\n")
-    found = seen(project)
+    done = project.run("run", "--", "python", "-c", SHOW, env={"NVCC_PREPEND_FLAGS": "-G"})
+    found = json.loads(done.out)
+    assert done.err == "", "what a script prints is nobody's affair"
     assert (found["CONDA_PREFIX"], found["CUDA_HOME"]) == (str(prefix), str(prefix))
     assert found["PATH"].split(os.pathsep)[0] == str(prefix / "bin")
     assert "VIRTUAL_ENV" not in found
+    compiler = f"{prefix}/bin/x86_64-conda-linux-gnu-c++"
+    assert (found["CXX"], found["NVCC_PREPEND_FLAGS"]) == (compiler, f"-G -ccbin={compiler}")
+    assert f"CXX={compiler}" in project.run("env").out
+    (prefix / "bin/x86_64-conda-linux-gnu-c++").unlink()
+    assert f"nothing can be compiled: there is no compiler in {prefix}" in project.run("env").err
+
+
+@on_linux_64
+def test_a_prefix_that_no_shell_can_activate_is_told(project: Project, channels: Channels) -> None:
+    with conda_project(project, channels) as conda:
+        conda.lock(target="develop-kernels")
+        conda.sync()
+    (project.folder / ".conda/etc/conda/activate.d/zz.sh").write_text("exit 3\n")
+    done = project.run("env", status=5)
+    assert "`.conda` cannot be activated" in done.err.replace(str(project.folder) + "/", "")

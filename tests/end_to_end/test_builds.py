@@ -18,6 +18,8 @@ from typing import Any
 import pytest
 
 from cudaenv.workflow.building import jobs_for
+from tests.support.channel import Channels
+from tests.support.conda_project import conda_project, on_linux_64
 from tests.support.index import IndexServer, Sdist, pytorch_like_world
 from tests.support.planning import ROOT
 from tests.support.project import PYTHON, RTX_4090, RTX_5090, V100, Project, make_project
@@ -37,6 +39,7 @@ VARIABLES = (
     "NVCC_PREPEND_FLAGS",
     "UV_INDEX_URL",
     "VIRTUAL_ENV",
+    "CXX",
 )
 
 TABLE = """\
@@ -135,9 +138,9 @@ def locked_sources(project: Project, name: str = BUILD_LOCK) -> list[tuple[str, 
     return found
 
 
-def seen(project: Project, module: str = "tiny_ext") -> Mapping[str, Any]:
+def seen(project: Project, module: str = "tiny_ext", prefix: str = ".venv") -> Mapping[str, Any]:
     """The torch and the variables that a package was built with, as it says itself."""
-    python = project.folder / ".venv" / "bin" / "python"
+    python = project.folder / prefix / "bin" / "python"
     code = f"import json, {module} as m; print(json.dumps({{'torch': m.TORCH, **m.SEEN}}))"
     done = subprocess.run([python, "-I", "-c", code], capture_output=True, text=True, check=True)
     found: Mapping[str, Any] = json.loads(done.stdout)
@@ -258,6 +261,30 @@ def test_of_a_log_the_end_is_shown_with_the_cause_that_is_known_for_it(project: 
     assert "line 20" in (project.folder / ".venv/.cudaenv/build-tiny-ext.log").read_text()
 
 
+@on_linux_64
+def test_what_is_built_beside_condas_packages_is_compiled_by_their_compiler(
+    project: Project, channels: Channels
+) -> None:
+    write_table(
+        Path(project.environ["CUDAENV_MATRIX"]),
+        "tiny-ext",
+        requires="torch tiny-build",
+        env="TORCH_CUDA_ARCH_LIST={sms}",
+        components="nvcc cudart cccl",
+    )
+    with conda_project(project, channels) as conda:
+        conda.lock(packages=PACKAGES)
+        done = conda.sync()
+    assert "building tiny-ext==1.0" in done.err
+    found = seen(project, prefix=".conda")
+    prefix = project.folder / ".conda"
+    assert (found["torch"], found["CUDA_HOME"]) == ("2.12.0", str(prefix))
+    assert found["CXX"] == f"{prefix}/bin/x86_64-conda-linux-gnu-c++"
+    assert found["NVCC_PREPEND_FLAGS"].endswith(f"-ccbin={found['CXX']}")
+    (kept,) = [json.loads(path.read_text())["facts"] for path in built_facts(project)]
+    assert (kept["cuda"], kept["compiler"]) == ("13.0 by conda", "gcc 15.2.0")
+
+
 def test_a_lock_of_builds_that_was_edited_is_noticed_and_nothing_is_built(project: Project) -> None:
     project.lock(V100, packages=PACKAGES)
     text = project.text(BUILD_LOCK).replace(TINY_EXT.sha256, ALSO_TINY.sha256)
@@ -292,6 +319,11 @@ def test_the_lock_of_builds_is_the_same_bytes_when_locked_again(project: Project
 def test_the_lock_of_builds_names_the_python_it_is_for(project: Project) -> None:
     project.lock(V100, packages=PACKAGES)
     assert f"Python {PYTHON} on linux-64" in project.text(BUILD_LOCK)
+
+
+def built_facts(project: Project) -> list[Path]:
+    """What is noted of the wheels that are kept of builds."""
+    return sorted((project.home / "cudaenv-cache" / "built").glob("*/built.json"))
 
 
 def built(project: Project) -> list[Path]:

@@ -179,7 +179,10 @@ def _nvcc(line: str, version: str, subdir: str) -> CondaPackage:
     depends = (f"cuda-nvcc_{subdir} {version}.*", *hosts)
     script = f"#!/bin/sh\necho 'Cuda compilation tools, release {line}, V{version}'\n"
     build = build_string("h{hash}_6", version, subdir)
-    return CondaPackage("cuda-nvcc", version, build, subdir, depends, files={"bin/nvcc": script.encode()})
+    # As the script of conda-forge does it: after that of the compiler, whose variable it takes.
+    flags = b'export NVCC_PREPEND_FLAGS="${NVCC_PREPEND_FLAGS:-} -ccbin=$CXX"\n'
+    files = {"bin/nvcc": script.encode(), "etc/conda/activate.d/~cuda-nvcc_activate.sh": flags}
+    return CondaPackage("cuda-nvcc", version, build, subdir, depends, files=files)
 
 
 def _cudnn(version: str, major: str, subdir: str) -> Iterator[CondaPackage]:
@@ -197,13 +200,25 @@ def _compilers() -> Iterator[CondaPackage]:
         yield stand_in(gcc, version, subdir, (f"sysroot_{subdir}",))
         yield stand_in(gxx, version, subdir, (f"{gcc} {version}",))
         yield stand_in(f"gcc_{subdir}", version, subdir, (f"{gcc} {version}.*",))
-        yield stand_in(f"gxx_{subdir}", version, subdir, (f"{gxx} {version}.*", f"gcc_{subdir} {version}.*"))
+        yield _gxx(version, subdir, (f"{gxx} {version}.*", f"gcc_{subdir} {version}.*"))
     for (version, gcc), subdir in product((("1.7.0", "12"), ("1.9.0", "13"), ("1.11.0", "14")), LINUX):
         yield stand_in("cxx-compiler", version, subdir, (f"gxx_{subdir} {gcc}.*",))
     yield stand_in("cxx-compiler", "1.11.0", "win-64", ("vs2022_win-64",))
     yield stand_in("vs2022_win-64", "19.44.35207", "win-64")
     for subdir in LINUX:
         yield stand_in(f"sysroot_{subdir}", "2.28", depends=("__glibc >=2.28",))
+
+
+def _gxx(version: str, subdir: str, depends: tuple[str, ...]) -> CondaPackage:
+    """A compiler as conda-forge has them: by a name of its own, which a script for bash tells."""
+    name = {"linux-64": "x86_64", "linux-aarch64": "aarch64"}[subdir] + "-conda-linux-gnu-c++"
+    script = f'function _activate() {{ export CXX="$CONDA_PREFIX/bin/{name}"; }}\n_activate\necho of gxx\n'
+    files = {
+        f"bin/{name}": f"#!/bin/sh\necho {version}\n".encode(),
+        f"etc/conda/activate.d/activate-gxx_{subdir}.sh": script.encode(),
+    }
+    build = build_string("h{hash}_6", version, subdir)
+    return CondaPackage(f"gxx_{subdir}", version, build, subdir, depends, files=files)
 
 
 def _libraries() -> Iterator[CondaPackage]:

@@ -12,17 +12,21 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from tests.support import python_archive
+
 PACKAGES = "ca-certificates,python3,python3-venv,python3-pip"
 CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 
-# Python's images have a `python` that anything may be installed for. The certificates are this machine's,
-# for whoever has an authority of its own.
+# Python's images have a `python` to install anything for; that which uv fetches from afar lies here.
+# The certificates are this machine's, for whoever has an authority of its own.
 STAND_IN = f"""\
 FROM scratch
 ADD base.tar /
 COPY ca-certificates.crt {CERTIFICATES}
-RUN ln -s /usr/bin/python3 /usr/local/bin/python && rm -f /usr/lib/python3*/EXTERNALLY-MANAGED
-ENV PIP_CERT={CERTIFICATES} SSL_CERT_FILE={CERTIFICATES}
+COPY python_archive.py /opt/pythons/
+RUN ln -s /usr/bin/python3 /usr/local/bin/python && rm -f /usr/lib/python3*/EXTERNALLY-MANAGED \\
+    && python /opt/pythons/python_archive.py
+ENV PIP_CERT={CERTIFICATES} SSL_CERT_FILE={CERTIFICATES} UV_PYTHON_DOWNLOADS_JSON_URL={python_archive.LIST}
 """
 
 
@@ -176,6 +180,7 @@ def make_stand_in(engine: Engine, image: str) -> str:
     for sources in ("sources.list", "sources.list.d"):
         _copy(Path("/etc/apt") / sources, root / "etc/apt" / sources)
     _copy(Path(CERTIFICATES), context / "ca-certificates.crt")
+    _copy(Path(python_archive.__file__), context / "python_archive.py")
     run(["tar", "-C", root, "-cf", context / "base.tar", "."])
     shutil.rmtree(root)
     (context / "Dockerfile").write_text(STAND_IN)
