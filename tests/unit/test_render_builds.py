@@ -216,7 +216,7 @@ def test_what_is_compiled_in_is_never_newer_than_what_it_runs_in(tmp_path: Path)
     assert "USER 10001" in text
     (tmp_path / "Dockerfile").write_text(text)
     assert hadolint(tmp_path / "Dockerfile") == []
-    assert "uv venv --seed --python" in text[text.index("AS environment") :]
+    assert "uv python install --no-cache --no-bin" in text[text.index("AS environment") :]
 
 
 def test_a_devcontainer_is_of_the_same_image_and_keeps_its_caches(tmp_path: Path) -> None:
