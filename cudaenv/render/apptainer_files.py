@@ -75,7 +75,7 @@ def _stages(environment: Environment, docker: ContainerView) -> Iterator[StageVi
 
     lock = [f"{docker.lock} /opt/requirements.lock"] if docker.lock else []
     sources = [f"{docker.build_lock} /opt/requirements.build.lock"] if docker.build_lock else []
-    project = [". /src"] if docker.project else []
+    project = [VISIBLE] if docker.project else []
     installed = [
         *_apt(docker.libraries),
         *_python(docker.uv_python, docker.python_tool),
@@ -103,14 +103,15 @@ def _stages(environment: Environment, docker: ContainerView) -> Iterator[StageVi
             post = [*_apt(docker.apt), *installed, *_builds(docker)]
             yield stage(FINAL, "BASE_IMAGE", [("", [*lock, *sources])], post)
         case _:
-            own = f"{ENVIRONMENT_PIP} install {QUIET} {docker.isolation}--no-deps /src"
-            yield stage(
-                FINAL, "BASE_IMAGE", [("", [*lock, *project])], [*installed, *([own] if project else [])]
-            )
+            yield stage(FINAL, "BASE_IMAGE", [("", [*lock, *project])], [*installed, *_own(docker)])
 
 
 Files = list[tuple[str, list[str]]]
 CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt"
+
+VISIBLE = "* /src/"
+"""The project without .git, .venv, .env and the like. Apptainer reads no .dockerignore, follows every link
+that it copies, and fails at one that leads nowhere."""
 
 
 def _apt(packages: list[str]) -> list[str]:
@@ -181,14 +182,17 @@ def _made() -> list[str]:
     return [f"{ENVIRONMENT_PIP} install {QUIET} --no-deps --no-index /wheels/*.whl"]
 
 
+def _own(docker: ContainerView) -> list[str]:
+    """The user's project, of which the image keeps what is installed and not the folder."""
+    if not docker.project:
+        return []
+    return [f"{ENVIRONMENT_PIP} install {QUIET} {docker.isolation}--no-deps /src", "rm -rf /src"]
+
+
 def _conda(docker: ContainerView) -> list[str]:
     create = "micromamba create --yes --no-rc --root-prefix /opt/conda --prefix /opt/env --always-copy"
     lines = [f"{create} --file /opt/conda.lock", "rm -rf /opt/conda /usr/local/bin/micromamba"]
-    lines += _wheels() if docker.lock else []
-    return [
-        *lines,
-        *([f"{ENVIRONMENT_PIP} install {QUIET} {docker.isolation}--no-deps /src"] if docker.project else []),
-    ]
+    return [*lines, *(_wheels() if docker.lock else []), *_own(docker)]
 
 
 def _of_environment(value: str) -> str:

@@ -8,21 +8,25 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import tomli_w
 
-from tests.end_to_end.test_builds import BACKEND, TINY_EXT, write_table
-from tests.support.containers import Engine, make_stand_in, obstacle, only
-from tests.support.index import IndexServer, pytorch_like_world
-from tests.support.planning import ROOT
-from tests.support.project import V100, make_project
-from tests.support.wheels import Wheel
+from tests.containers.projects import (
+    PASSWORD,
+    SMALL,
+    base_image,
+    cudaenv,
+    private_index,
+    project_to_build,
+    shorten,
+    write_package,
+    write_spec,
+)
+from tests.end_to_end.test_builds import TINY_EXT
+from tests.support.containers import Engine, obstacle
+from tests.support.stand_in import StandIn
 
 pytestmark = [
     pytest.mark.timeout(900),
@@ -32,7 +36,6 @@ pytestmark = [
 ]
 
 BASE = "localhost/stand-in"
-SMALL = ("jinja2", "markupsafe", "numpy", "typing-extensions")
 TOOLKIT = (
     "nvidia-cuda-nvcc",
     "nvidia-cuda-crt",
@@ -41,17 +44,6 @@ TOOLKIT = (
     "nvidia-nvvm",
     "ninja",
 )
-
-PROJECT = """\
-[build-system]
-requires = ["hatchling"]
-build-backend = "hatchling.build"
-
-[project]
-name = "demo"
-version = "1.0"
-dependencies = ["a-package-that-is-nowhere"]
-"""
 
 SAXPY = """\
 #include <cuda_fp16.h>
@@ -75,36 +67,20 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
 
 
 @pytest.fixture(scope="module")
-def python(engine: Engine) -> str:
-    """The Python of the stand-in."""
-    return make_stand_in(engine, BASE)
-
-
-def cudaenv(folder: Path, *arguments: str) -> str:
-    """Run the real program on a project, on PyPI."""
-    done = subprocess.run(
-        [sys.executable, "-m", "cudaenv", *arguments, "--project", folder],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+def python(engine: Engine, stand_in: StandIn) -> str:
+    """The Python of the stand-in, of which there is an image now."""
+    engine.build(stand_in.context, BASE)
+    return stand_in.python
 
 
 def locked(folder: Path, engine: Engine, python: str, names: tuple[str, ...], **spec: object) -> Path:
     """A project, locked on PyPI, whose images have their names here; most of its lock is left out."""
-    machine = {"name": "desk", "gpu": ["RTX 4090"], "driver": "595.71.05", "platform": "linux-64"}
-    document = {"python": python, "provider": "pip", **spec, "machine": [machine]}
-    folder.mkdir()
-    (folder / "cudaenv.toml").write_text(tomli_w.dumps(document))
+    write_spec(folder, python, **spec)
     cudaenv(folder, "lock")
-    (environment,) = json.loads((folder / "cudaenv.lock").read_text())["environments"]
-    engine.rename(BASE, environment["base_image"]["run"])
-    lock = folder / "requirements.lock"
-    lock.write_text(only(lock.read_text(), names))
-    unpinned(folder, environment["base_image"]["run"])
+    image = base_image(folder)
+    engine.rename(BASE, image)
+    shorten(folder, names)
+    unpinned(folder, image)
     return folder
 
 
@@ -120,11 +96,9 @@ def to_run(engine: Engine, python: str, tmp_path_factory: pytest.TempPathFactory
     """A project with a package of its own, to be run and no more."""
     folder = tmp_path_factory.mktemp("run") / "project"
     made = locked(folder, engine, python, SMALL, packages={"torch": "*", "numpy": "*"})
-    (made / "pyproject.toml").write_text(PROJECT)
-    (made / "demo.py").write_text("import numpy\nANSWER = int(numpy.float32(42))\n")
-    (made / ".env").write_text("TOKEN=secret\n")
+    write_package(made)
     cudaenv(made, "render", "--force")
-    unpinned(made, json.loads((made / "cudaenv.lock").read_text())["environments"][0]["base_image"]["run"])
+    unpinned(made, base_image(made))
     return made
 
 
@@ -136,7 +110,7 @@ def test_an_image_to_run_in(engine: Engine, to_run: Path) -> None:
         assert (answer, user) == ("42", "1000")
         assert place.startswith("/opt/env/lib/")
         rest = (
-            "ls /opt/env/bin; command -v gcc g++ nvcc; touch /opt/env/x; ls -a /src /wheels; "
+            "ls /opt/env/bin; which gcc g++ nvcc; touch /opt/env/x; ls -a /src /wheels; "
             "touch /work/x && echo ok"
         )
         said = engine.run("app", "sh", "-c", rest)
@@ -170,21 +144,12 @@ def test_an_index_that_does_not_answer_ends_the_build(engine: Engine, to_run: Pa
 def test_a_private_index_gives_wheels_for_a_secret_that_stays_out_of_the_image(
     engine: Engine, to_run: Path, tmp_path: Path
 ) -> None:
-    wheel = Wheel("tiny", "1.0", "py3-none-any", files={"tiny.py": b""})
-    place = tmp_path / "index/packages/aa"
-    place.mkdir(parents=True)
-    (place / wheel.filename).write_bytes(wheel.data)
-    url = f"https://files.example/packages/aa/{wheel.filename}"
-    context = tmp_path / "context"
-    shutil.copytree(to_run, context)
-    (context / "requirements.lock").write_text(f"tiny @ {url} \\\n    --hash=sha256:{wheel.sha256}\n")
-    netrc = tmp_path / "netrc"
-    netrc.write_text("machine 127.0.0.1 login ann password swordfish\n")
-    with IndexServer(tmp_path / "index") as server:
-        server.require_auth("/packages", "ann", "swordfish")
-        mirror = {"DEFAULT_MIRROR": server.url}
-        assert "401" in engine.build(context, "never", arguments=mirror, status=1)
-        engine.build(context, "private", arguments=mirror, secrets={"netrc": netrc})
+    with private_index(tmp_path, to_run) as private:
+        mirror = {"DEFAULT_MIRROR": private.url}
+        assert "401" in engine.build(private.context, "never", arguments=mirror, status=1)
+        engine.build(
+            private.context, "private", arguments=mirror, secrets={"netrc": private.context / ".netrc"}
+        )
     try:
         assert (
             engine.run("private", "python", "-c", "import tiny; print(tiny.__file__)")
@@ -192,31 +157,13 @@ def test_a_private_index_gives_wheels_for_a_secret_that_stays_out_of_the_image(
             .startswith("/opt/env/")
         )
         found = engine.run(
-            "private", "sh", "-c", "grep -rl swordfish /root /opt /etc /home /tmp; echo none", user="0"
+            "private", "sh", "-c", f"grep -rl {PASSWORD} /root /opt /etc /home /tmp; echo none", user="0"
         )
         assert found.split()[-1:] == ["none"]
-        assert "swordfish" not in found
-        assert "swordfish" not in engine.buildah("inspect", "--type", "image", "private")
+        assert PASSWORD not in found
+        assert PASSWORD not in engine.buildah("inspect", "--type", "image", "private")
     finally:
         engine.remove("private")
-
-
-def test_what_an_apptainer_definition_runs_makes_the_same_environment(engine: Engine, to_run: Path) -> None:
-    """Apptainer is not here; its lines run in a container of the image that it begins with."""
-    cudaenv(to_run, "render", "--apptainer", "--force")
-    text = (to_run / "Apptainer.def").read_text()
-    (files,) = re.findall(r"^%files\n((?:    .+\n)+)", text, re.MULTILINE)
-    (post,) = re.findall(r"^%post\n((?:    .+\n)+)", text, re.MULTILINE)
-    container = engine.start(BASE)
-    try:
-        for line in files.splitlines():
-            source, target = line.split()
-            engine.buildah("copy", container, to_run / source, target)
-        engine.inside(container, "sh", "-ec", post)
-        said = engine.inside(container, "/opt/env/bin/python", "-c", "import demo; print(demo.ANSWER)")
-        assert said.split()[-1] == "42"
-    finally:
-        engine.buildah("rm", container)
 
 
 def test_an_image_to_develop_in_compiles_a_kernel(engine: Engine, python: str, tmp_path: Path) -> None:
@@ -235,7 +182,7 @@ def test_an_image_to_develop_in_compiles_a_kernel(engine: Engine, python: str, t
         assert said.split()[-1] == "1000"
         assert re.search(r"Cacheable calls: +[1-9]", said)
         assert "ninja" in engine.run(
-            "develop", "sh", "-c", "command -v ninja cmake pip; pip install --quiet --no-index x || true"
+            "develop", "sh", "-c", "which ninja cmake pip; pip install --quiet --no-index x || true"
         )
     finally:
         engine.remove("develop")
@@ -267,13 +214,7 @@ def test_an_image_to_develop_in_with_the_toolkit_of_nvidias_image(
     """The planned Python comes by a uv that a hash pins; the user who develops is not root."""
     folder = tmp_path / "project"
     spec = {"target": "develop-kernels", "provider": "system", "packages": {"torch": "*", "numpy": "*"}}
-    (image,) = (
-        locked(folder, engine, python, SMALL, **spec)
-        .joinpath("Dockerfile")
-        .read_text()
-        .split("BASE_IMAGE=")[1:2]
-    )
-    image = image.split()[0]
+    image = base_image(locked(folder, engine, python, SMALL, **spec))
     cuda = re.search(r":(\d+\.\d+)\.\d+-devel-ubuntu", image)
     assert cuda is not None
     make_nvidia_image(engine, image, cuda[1], tmp_path / "nvidia")
@@ -303,17 +244,7 @@ def test_what_is_built_from_source_ends_as_a_wheel_in_an_image_without_a_compile
     engine: Engine, python: str, tmp_path: Path
 ) -> None:
     """A toolkit of the system: what compiles in NVIDIA's image runs in Python's."""
-    matrix = tmp_path / "matrix"
-    shutil.copytree(ROOT / "matrix", matrix)
-    variables = "TORCH_CUDA_ARCH_LIST={sms} TINY_JOBS={jobs}"
-    write_table(matrix, "tiny-ext", requires="torch tiny-build", env=variables, components="nvcc cudart cccl")
-    world = pytorch_like_world(tmp_path / "world")
-    backend = Wheel("tiny-build", "1.0", "py3-none-any", files={"tiny_build/__init__.py": BACKEND})
-    world.add("simple", backend, TINY_EXT)
-    with IndexServer(world.folder) as server:
-        project = make_project(tmp_path, world, server)
-        project.environ["CUDAENV_MATRIX"] = str(matrix)
-        project.lock(V100, packages={"torch": "*", "tiny-ext": "*"}, python=python)
+    with project_to_build(tmp_path, python) as project:
         (environment,) = json.loads(project.text("cudaenv.lock"))["environments"]
         assert environment["base_image"]["build"].startswith("nvidia/cuda:")
         engine.rename(BASE, environment["base_image"]["build"])
@@ -327,9 +258,7 @@ def test_what_is_built_from_source_ends_as_a_wheel_in_an_image_without_a_compile
         code = "import tiny_ext as m; print(m.TORCH, m.SEEN['TORCH_CUDA_ARCH_LIST'], m.SEEN['CUDA_HOME'])"
         said = engine.run("built", "python", "-c", code).split()[-3:]
         assert said == ["2.14.1+cu126", "7.0", "/usr/local/cuda-12.6"]
-        rest = engine.run(
-            "built", "sh", "-c", "command -v gcc g++ git; ls /wheels; ls /opt/env/bin; echo end"
-        )
+        rest = engine.run("built", "sh", "-c", "which gcc g++ git; ls /wheels; ls /opt/env/bin; echo end")
         assert not re.search(r"/gcc|/g\+\+|/git|\.whl|\bpip", rest)
     finally:
         engine.remove("built")

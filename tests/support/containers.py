@@ -1,68 +1,27 @@
-"""buildah, and images made here under the names of others: rendered Dockerfiles are built unchanged."""
+"""buildah: rendered Dockerfiles are built unchanged, of images that have the names of others."""
 
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import subprocess
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from tests.support import python_archive
-
-PACKAGES = "ca-certificates,python3,python3-venv,python3-pip"
-CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
-
-# Python's images have a `python` to install anything for; that which uv fetches from afar lies here.
-# The certificates are this machine's, for whoever has an authority of its own.
-STAND_IN = f"""\
-FROM scratch
-ADD base.tar /
-COPY ca-certificates.crt {CERTIFICATES}
-COPY python_archive.py /opt/pythons/
-RUN ln -s /usr/bin/python3 /usr/local/bin/python && rm -f /usr/lib/python3*/EXTERNALLY-MANAGED \\
-    && python /opt/pythons/python_archive.py
-ENV PIP_CERT={CERTIFICATES} SSL_CERT_FILE={CERTIFICATES} UV_PYTHON_DOWNLOADS_JSON_URL={python_archive.LIST}
-"""
+from tests.support import debian
 
 
 def obstacle() -> str:
     """Why no image can be built here; empty where one can."""
-    if sys.platform != "linux" or os.geteuid() != 0:
-        return "building images of a system needs Linux and root"
-    missing = [name for name in ("buildah", "debootstrap", "apt-get") if shutil.which(name) is None]
-    if missing:
-        return f"{', '.join(missing)} not installed"
-    return "" if _codename() else "this system has no name that debootstrap knows"
+    return debian.obstacle("buildah")
 
 
 @cache
 def _driver() -> str:
     """The storage that shares what images have in common where there is one; else a copy for each."""
     return "overlay" if "\toverlay\n" in Path("/proc/filesystems").read_text() else "vfs"
-
-
-def _codename() -> str:
-    found = re.search(r"^VERSION_CODENAME=(\w+)$", Path("/etc/os-release").read_text(), re.MULTILINE)
-    return found[1] if found else ""
-
-
-def _mirror(codename: str) -> str:
-    """Where this machine's own packages come from."""
-    command = [
-        "apt-get",
-        "indextargets",
-        "--format",
-        "$(REPO_URI)",
-        "Created-By: Packages",
-        f"Codename: {codename}",
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return done.stdout.split()[0]
 
 
 @dataclass(frozen=True)
@@ -169,44 +128,3 @@ class Engine:
     def remove(self, *images: str) -> None:
         """Remove images: storage without layers has a copy of everything in each."""
         self.buildah("rmi", "--force", *images)
-
-
-def make_stand_in(engine: Engine, image: str) -> str:
-    """Make an image of this machine's system from nothing; return the Python that it has."""
-    codename = _codename()
-    root, context = engine.folder / "root", engine.folder / "stand-in"
-    context.mkdir()
-    run(["debootstrap", "--variant=minbase", f"--include={PACKAGES}", codename, root, _mirror(codename)])
-    for sources in ("sources.list", "sources.list.d"):
-        _copy(Path("/etc/apt") / sources, root / "etc/apt" / sources)
-    _copy(Path(CERTIFICATES), context / "ca-certificates.crt")
-    _copy(Path(python_archive.__file__), context / "python_archive.py")
-    run(["tar", "-C", root, "-cf", context / "base.tar", "."])
-    shutil.rmtree(root)
-    (context / "Dockerfile").write_text(STAND_IN)
-    engine.build(context, image)
-    shutil.rmtree(context)
-    said = engine.run(image, "python", "-c", "import sys; print('{}.{}'.format(*sys.version_info))")
-    return said.split()[-1]
-
-
-def _copy(source: Path, target: Path) -> None:
-    if source.is_dir():
-        shutil.rmtree(target, ignore_errors=True)
-        shutil.copytree(source, target)
-    elif source.exists():
-        shutil.copy(source, target)
-
-
-def run(command: Sequence[str | Path]) -> None:
-    """Run a program; fail with what it said where it fails."""
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=280)
-    assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
-
-
-def only(lock: str, names: Sequence[str]) -> str:
-    """The lines of a requirements.lock that are about these packages."""
-    found = re.findall(r"^(\S+)( @ \S+ \\\n    --hash=\S+\n)", lock, re.MULTILINE)
-    kept = [name + rest for name, rest in found if name in names]
-    assert len(kept) == len(names), f"not all of {names} are in the lock"
-    return "".join(kept)

@@ -183,6 +183,13 @@ def test_an_apptainer_definition_has_the_stages_of_the_dockerfile(name: str) -> 
     assert "$VIRTUAL_ENV" not in dict(found)["%environment"]
 
 
+@pytest.mark.parametrize("of", [cases()["v100"], conda_plan()], ids=["wheels", "conda"])
+def test_an_apptainer_image_keeps_of_the_projects_folder_what_is_installed(of: Plan) -> None:
+    found = dict(sections(rendered(of, APPTAINER, build_requires=("hatchling",))[APPTAINER]))
+    assert "    * /src/\n" in found["%files"], "nothing hidden: no .venv, no .env"
+    assert "--no-deps /src\n    rm -rf /src\n" in found["%post"]
+
+
 def test_an_apptainer_definition_of_conda_packages() -> None:
     found = sections(rendered(conda_plan(), APPTAINER)[APPTAINER])
     assert [kind for kind, _ in found].count("Bootstrap:") == 2
