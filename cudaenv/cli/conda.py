@@ -22,7 +22,8 @@ from urllib.request import url2pathname
 
 from cudaenv import __version__
 from cudaenv.errors import CudaenvError
-from cudaenv.lock.conda import CHANNELS, file_parts
+from cudaenv.lock.conda import file_parts
+from cudaenv.model.names import CHANNELS
 
 FAKE = "conda-lock-fake-repodata"
 """How conda-lock calls the channel in which it hands over virtual packages."""

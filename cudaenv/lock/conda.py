@@ -8,14 +8,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 from urllib.parse import urlsplit
 
 from cudaenv.errors import ToolError
+from cudaenv.model.names import CHANNELS
 from cudaenv.model.plan import CondaPart, Environment
-
-CHANNELS: Final = "https://conda.anaconda.org"
-"""Where the channels that a plan names lie, as conda's own `channel_alias` has it."""
 
 # https://conda.org/learn/ceps/cep-0026/
 _NAME = re.compile(r"_?[a-z0-9][a-z0-9_.-]{0,127}")

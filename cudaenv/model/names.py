@@ -1,6 +1,11 @@
-"""Names: of the files of an environment, and of indexes."""
+"""Names: of the files of an environment, of indexes and channels."""
 
 from __future__ import annotations
+
+from typing import Final
+
+CHANNELS: Final = "https://conda.anaconda.org"
+"""Where the channels that a plan names lie, as conda's own `channel_alias` has it."""
 
 
 def file_name(name: str, environment: str) -> str:

@@ -119,7 +119,7 @@ def _container(choice: Choice, problem: Problem) -> Images:
 def _shape(choice: Choice, container: Images, problem: Problem) -> Shape | None:
     """What the image of an environment is for; None where no container is made of it."""
     if choice.candidate.stack.provider is Provider.CONDA:
-        return None if choice.candidate.built or not container.run else Shape.CONDA
+        return Shape.CONDA if container.run else None
     if choice.candidate.toolkit is None:
         return Shape.RUN if container.run else None
     if not container.build:

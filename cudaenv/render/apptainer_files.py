@@ -86,9 +86,10 @@ def _stages(environment: Environment, docker: ContainerView) -> Iterator[StageVi
             yield stage("installer", "INSTALLER_IMAGE", [], ["true"])
             files = [
                 (" from installer", ["/bin/micromamba /usr/local/bin/micromamba", CERTIFICATES]),
-                ("", [f"{docker.conda_lock} /opt/conda.lock", *lock, *project]),
+                ("", [f"{docker.conda_lock} /opt/conda.lock", *lock, *sources, *project]),
             ]
-            yield stage(FINAL, "BASE_IMAGE", files, [*_apt(docker.libraries), *_conda(docker)])
+            apt = _apt([*docker.conda_apt, *docker.libraries])
+            yield stage(FINAL, "BASE_IMAGE", files, [*apt, *_conda(docker)])
         case Shape.BUILD:
             post = [
                 *_apt(docker.apt),
@@ -159,7 +160,14 @@ def _builds(docker: ContainerView) -> list[str]:
             '    test -e "${library%%.so.*}.so" || ln -s "${library##*/}" "${library%%.so.*}.so"',
             "done",
         ]
-    lines.append("mkdir -p /wheels")
+    lines += _phases(docker, ENVIRONMENT_PIP)
+    if docker.project:
+        lines.append(f"{ENVIRONMENT_PIP} wheel {QUIET} {docker.isolation}--no-deps --wheel-dir /wheels /src")
+    return lines
+
+
+def _phases(docker: ContainerView, pip: str) -> list[str]:
+    lines = ["mkdir -p /wheels"]
     for phase in docker.phases:
         for source in phase.sources:
             asked = f'"{source.requirement}"'
@@ -169,12 +177,10 @@ def _builds(docker: ContainerView) -> list[str]:
                 )
                 asked = "--require-hashes --requirement /tmp/source.lock"
             lines.append(
-                f"{phase.variables}{ENVIRONMENT_PIP} wheel {QUIET} --no-build-isolation --no-deps "
+                f"{phase.variables}{pip} wheel {QUIET} --no-build-isolation --no-deps "
                 f"--wheel-dir /wheels {asked}"
             )
             lines += _made()
-    if docker.project:
-        lines.append(f"{ENVIRONMENT_PIP} wheel {QUIET} {docker.isolation}--no-deps --wheel-dir /wheels /src")
     return lines
 
 
@@ -182,17 +188,22 @@ def _made() -> list[str]:
     return [f"{ENVIRONMENT_PIP} install {QUIET} --no-deps --no-index /wheels/*.whl"]
 
 
-def _own(docker: ContainerView) -> list[str]:
+def _own(docker: ContainerView, pip: str = ENVIRONMENT_PIP) -> list[str]:
     """The user's project, of which the image keeps what is installed and not the folder."""
     if not docker.project:
         return []
-    return [f"{ENVIRONMENT_PIP} install {QUIET} {docker.isolation}--no-deps /src", "rm -rf /src"]
+    return [f"{pip} install {QUIET} {docker.isolation}--no-deps /src", "rm -rf /src"]
 
 
 def _conda(docker: ContainerView) -> list[str]:
+    """Conda's packages, wheels, and what is built by the compilers among the packages."""
     create = "micromamba create --yes --no-rc --root-prefix /opt/conda --prefix /opt/env --always-copy"
-    lines = [f"{create} --file /opt/conda.lock", "rm -rf /opt/conda /usr/local/bin/micromamba"]
-    return [*lines, *(_wheels() if docker.lock else []), *_own(docker)]
+    pip = "micromamba run --root-prefix /opt/conda --prefix /opt/env python -m pip"
+    lines = [f"{create} --file /opt/conda.lock", *(_wheels() if docker.lock else [])]
+    if docker.phases:
+        lines += ["export CONDA_PREFIX=/opt/env", *(f'export {name}="{value}"' for name, value in docker.env)]
+        lines += [*_phases(docker, pip), "rm -rf /wheels"]
+    return [*lines, *_own(docker, pip), "rm -rf /opt/conda /usr/local/bin/micromamba"]
 
 
 def _of_environment(value: str) -> str:

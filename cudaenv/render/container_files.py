@@ -11,7 +11,7 @@ from packaging.utils import canonicalize_name
 
 from cudaenv.model.images import DIGEST, IMAGE, Digests, ImageReference
 from cudaenv.model.machine import Platform
-from cudaenv.model.names import explicit_name
+from cudaenv.model.names import CHANNELS, explicit_name
 from cudaenv.model.plan import Environment, Phase, Plan, PlannedPackage, Shape
 from cudaenv.render.build_files import checked_variables, phase_notes
 from cudaenv.render.plan_text import driver_floor, machines_text, wrapped
@@ -51,12 +51,14 @@ class Surroundings:
 
     `digests` are those of images. `build_requires` is what the user's own project
     needs to be built (PEP 518); None where there is no project that can be installed. `sources` are
-    indexes beside the default one: name, canonical prefix, and where it is fetched.
+    indexes beside the default one: name, canonical prefix, and where it is fetched. `channels` are mirrors
+    of conda channels by their names.
     """
 
     digests: Digests = field(default_factory=dict)
     build_requires: tuple[str, ...] | None = None
     sources: tuple[tuple[str, str, str], ...] = ()
+    channels: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,21 +82,24 @@ class StepView:
 class ContainerView:
     """What every Dockerfile is filled with; each template takes what its shape has.
 
-    `images` are build arguments with their reference and a note on it, `sources` build arguments with the
-    address of a mirror and the canonical one. `leave_out` is an option of sed. `python_tool` is uv with its
-    hash, `uv_python` the Python that it brings to run with, `build_python` the one to build with; empty
-    where the image has it.
+    `images` are build arguments with their reference and a note on it, `sources` and `channels` build
+    arguments with the address of a mirror and the canonical one. `leave_out` is an option of sed.
+    `python_tool` is uv with its hash, `uv_python` the Python that it brings to run with, `build_python` the
+    one to build with; empty where the image has it.
     """
 
     notes: list[str]
     images: list[tuple[str, str, str]]
     fetches: bool
     sources: list[tuple[str, str, str]]
+    channels: list[tuple[str, str, str]]
     lock: str
     conda_lock: str
     build_lock: str
     leave_out: str
     apt: list[str]
+    conda_apt: list[str]
+    ccache: bool
     libraries: list[str]
     uid: int
     home: str
@@ -134,6 +139,7 @@ def container_view(plan: Plan, environment: Environment, around: Surroundings, n
         images=list(image_arguments(environment, around)),
         fetches=bool(environment.asked) or not is_conda,
         sources=list(_sources(environment, around)),
+        channels=list(_channels(environment, around)),
         lock=environment_file(plan, environment, "requirements.lock")
         if environment.asked or not is_conda
         else "",
@@ -148,6 +154,8 @@ def container_view(plan: Plan, environment: Environment, around: Surroundings, n
             "git",
             *([] if environment.build_image.startswith("python:") else ["python3-venv"]),
         ],
+        conda_apt=["git"] if any(package.git for package in environment.built) else [],
+        ccache=not is_conda,
         libraries=[checked(APT, name, "a package of the system") for name in environment.libraries],
         uid=uid,
         home=home,
@@ -224,6 +232,17 @@ def _sources(environment: Environment, around: Surroundings) -> Iterator[tuple[s
             argument = f"{checked(NAME, name, 'a name of an index').replace('-', '_').upper()}_MIRROR"
             mirror = checked(SOURCE, fetched.rstrip("/"), "an address")
             yield argument, mirror, checked(SOURCE, canonical, "an address")
+
+
+def _channels(environment: Environment, around: Surroundings) -> Iterator[tuple[str, str, str]]:
+    """The conda channels as build arguments; a label lies below its channel."""
+    channels = environment.conda.channels if environment.conda else ()
+    for name in dict.fromkeys(channel.partition("/")[0] for channel in channels):
+        argument = f"{checked(NAME, name, 'a name of a channel').replace('-', '_').upper()}_CHANNEL"
+        canonical = f"{CHANNELS}/{name}"
+        mirror = around.channels.get(name, "").rstrip("/")
+        # What is a folder of this machine, or bears credentials, is not for an image.
+        yield argument, mirror if SOURCE.fullmatch(mirror) else canonical, f"{canonical}/"
 
 
 def _build_lock(plan: Plan, environment: Environment) -> str:

@@ -11,13 +11,12 @@ from packaging.version import InvalidVersion, Version
 from cudaenv import __version__
 from cudaenv.errors import DriftError, ToolError
 from cudaenv.lock.conda import (
-    CHANNELS,
     CondaLock,
     explicit_text,
     solve_request,
 )
 from cudaenv.lock.document import LockDocument
-from cudaenv.model.names import explicit_name, lock_name
+from cudaenv.model.names import CHANNELS, explicit_name, lock_name
 from cudaenv.model.plan import Environment, How, Plan
 from cudaenv.model.stamp import stamped
 from cudaenv.system.conda import CondaNetwork, python_distributions, solve_conda

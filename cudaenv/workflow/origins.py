@@ -12,9 +12,8 @@ from urllib.parse import quote, unquote, urlsplit
 from packaging.version import Version
 
 from cudaenv.errors import SpecError
-from cudaenv.lock.conda import CHANNELS
 from cudaenv.lock.mirrors import Mirrors
-from cudaenv.model.names import index_name
+from cudaenv.model.names import CHANNELS, index_name
 from cudaenv.system.conda import CondaNetwork
 from cudaenv.system.serving import served
 from cudaenv.workflow.conda_locking import conda_network

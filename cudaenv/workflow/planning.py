@@ -130,6 +130,7 @@ def rendered(
             digests=digests,
             build_requires=_build_requires(project),
             sources=tuple((place.name, place.canonical, place.fetched) for place in mirrors.places),
+            channels=spec.channels,
         ),
         also={*also, *_made_before(project, plan)},
     )

@@ -25,6 +25,9 @@ SMALL = ("jinja2", "markupsafe", "numpy", "typing-extensions")
 
 PASSWORD = "swordfish"
 
+TORCH = Wheel("torch", "2.0", "py3-none-any", files={"torch/__init__.py": b"__version__ = '2.0'\n"})
+"""A torch that has nothing in it."""
+
 PROJECT = """\
 [build-system]
 requires = ["hatchling"]
@@ -81,6 +84,15 @@ def shorten(folder: Path, names: Sequence[str], more: str = "") -> None:
     lock.write_text("".join(kept) + more)
 
 
+@contextlib.contextmanager
+def torch_line(folder: Path) -> Iterator[str]:
+    """What a lock has of a torch that has nothing in it, and an index of it below a folder."""
+    folder.mkdir(exist_ok=True)
+    (folder / TORCH.filename).write_bytes(TORCH.data)
+    with IndexServer(folder) as server:
+        yield f"torch @ {server.url}/{TORCH.filename} \\\n    --hash=sha256:{TORCH.sha256}\n"
+
+
 @dataclass(frozen=True)
 class Private:
     """A folder to build an image of; its .netrc has the password that `url` wants for the only wheel."""
@@ -107,8 +119,8 @@ def private_index(folder: Path, project: Path) -> Iterator[Private]:
 
 
 @contextlib.contextmanager
-def project_to_build(folder: Path, python: str) -> Iterator[Project]:
-    """A project of which a package is built from source by a toolkit of the system, and its index."""
+def index_to_build(folder: Path) -> Iterator[Project]:
+    """A project whose tables know a package that is to be compiled from source, and its index."""
     matrix = folder / "matrix"
     shutil.copytree(ROOT / "matrix", matrix)
     variables = "TORCH_CUDA_ARCH_LIST={sms} TINY_JOBS={jobs}"
@@ -119,5 +131,12 @@ def project_to_build(folder: Path, python: str) -> Iterator[Project]:
     with IndexServer(world.folder) as server:
         project = make_project(folder, world, server)
         project.environ["CUDAENV_MATRIX"] = str(matrix)
+        yield project
+
+
+@contextlib.contextmanager
+def project_to_build(folder: Path, python: str) -> Iterator[Project]:
+    """A project of which a package is built from source by a toolkit of the system, and its index."""
+    with index_to_build(folder) as project:
         project.lock(V100, packages={"torch": "*", "tiny-ext": "*"}, python=python)
         yield project

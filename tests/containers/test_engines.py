@@ -23,17 +23,16 @@ from tests.containers.projects import (
     private_index,
     project_to_build,
     shorten,
+    torch_line,
     write_package,
     write_spec,
 )
 from tests.support.chroot import USER, obstacle
 from tests.support.debian import SuiteError
 from tests.support.engines import Engines, running_engines
-from tests.support.index import IndexServer
 from tests.support.planning import cases, machine, plan_for
 from tests.support.project import PYTORCH
 from tests.support.stand_in import StandIn
-from tests.support.wheels import Wheel
 from tests.unit.test_render_builds import ASKED, plan
 from tests.unit.test_render_containers import conda_plan, rendered
 
@@ -43,8 +42,6 @@ pytestmark = [
     pytest.mark.online,
     pytest.mark.skipif(bool(obstacle()), reason=obstacle() or "nothing"),
 ]
-
-TORCH = Wheel("torch", "2.0", "py3-none-any", files={"torch/__init__.py": b""})
 
 RUN, BUILT = f"/home/{USER}/run", f"/home/{USER}/built"
 """Images of Apptainer, as folders: to compress one takes longer than everything else."""
@@ -95,12 +92,8 @@ def locked(engines: Engines, stand_in: StandIn, tmp_path_factory: pytest.TempPat
     digest = engines.publish(planned["base_image"]["run"])
     cudaenv(folder, "lock", CUDAENV_REGISTRY=f"http://{engines.hub}")
     cudaenv(folder, "render", "--compose", "--apptainer")
-    index = tmp_path_factory.mktemp("index")
-    (index / TORCH.filename).write_bytes(TORCH.data)
-    with IndexServer(index) as server:
-        shorten(
-            folder, SMALL, f"torch @ {server.url}/{TORCH.filename} \\\n    --hash=sha256:{TORCH.sha256}\n"
-        )
+    with torch_line(tmp_path_factory.mktemp("index")) as torch:
+        shorten(folder, SMALL, torch)
         yield Locked(folder, digest)
 
 
@@ -111,6 +104,7 @@ def shapes() -> dict[str, Plan]:
         "run": cases()["v100"],
         "cpu": cases()["cpu"],
         "conda": conda_plan(),
+        "conda-build": conda_plan("torch", "flash-attn"),
         "conda-develop": plan_for(desk, provider="conda", target="develop-kernels"),
         **{name: plan(name) for name in ASKED},
     }

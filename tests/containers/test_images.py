@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,13 +19,18 @@ from tests.containers.projects import (
     SMALL,
     base_image,
     cudaenv,
+    index_to_build,
     private_index,
     project_to_build,
     shorten,
+    torch_line,
     write_package,
     write_spec,
 )
 from tests.end_to_end.test_builds import TINY_EXT
+from tests.support import micromamba
+from tests.support.channel import Channels
+from tests.support.conda_project import conda_project
 from tests.support.containers import Engine, obstacle
 from tests.support.stand_in import StandIn
 
@@ -238,6 +244,61 @@ def test_an_image_to_develop_in_with_the_toolkit_of_nvidias_image(
         assert "DO NOT MATCH THE HASHES" in engine.build(folder, "never", status=1)
     finally:
         engine.remove("develop")
+
+
+TELL = """\
+import json, os, tiny_ext
+print(json.dumps({**tiny_ext.SEEN, "now": os.environ["CXX"], "uid": os.getuid()}))
+"""
+
+CONDA = """\
+FROM localhost/stand-in
+COPY micromamba.py /bin/micromamba
+RUN chmod a+x /bin/micromamba
+"""
+
+
+def test_an_image_of_conda_packages_with_wheels_and_a_build_on_top(
+    engine: Engine, python: str, channels: Channels, tmp_path: Path
+) -> None:
+    """Micromamba cannot be had here: what stands in for it fetches all packages and compares their hashes."""
+    installer = tmp_path / "installer"
+    installer.mkdir()
+    shutil.copy(micromamba.__file__, installer)
+    (installer / "Dockerfile").write_text(CONDA)
+    with index_to_build(tmp_path) as project, conda_project(project, channels) as conda:
+        write_package(project.folder)
+        conda.lock(packages={"torch": "*", "tiny-ext": "*"}, python=python)
+        (environment,) = json.loads(project.text("cudaenv.lock"))["environments"]
+        engine.build(installer, f"localhost/{environment['base_image']['build']}")
+        engine.rename(BASE, environment["base_image"]["run"])
+        with torch_line(tmp_path / "index") as torch:
+            lock = project.folder / "requirements.lock"
+            lock.write_text(lock.read_text() + torch)
+            engine.build(project.folder, "conda")
+        unlocked = project.folder / "conda-linux-64.lock"
+        unlocked.write_text(re.sub(r"#[0-9a-f]{32}", f"#{'0' * 32}", unlocked.read_text(), count=1))
+        assert "the hash is another" in engine.build(project.folder, "never", status=1)
+    try:
+        said = engine.run("conda", *entrypoint(engine, "conda"), "python", "-c", TELL)
+        found = json.loads(said.splitlines()[-1])
+        compiler = "/opt/env/bin/of-conda-c++"
+        assert (found["CXX"], found["now"], found["CUDA_HOME"]) == (compiler, compiler, "/opt/env")
+        assert (found["TORCH_CUDA_ARCH_LIST"], found["uid"]) == ("8.9", 1000)
+        names = engine.run("conda", "cat", "/opt/env/conda-meta/names").split()
+        assert {name.partition("-")[0] for name in names} >= {"python", "pytorch", "cuda"}
+        look = "which micromamba; ls /src /wheels /opt/conda.lock; touch /opt/env/x; echo end"
+        rest = engine.run("conda", "sh", "-c", look)
+        assert not re.search(r"/micromamba|\.whl$|demo", rest)
+        assert "/opt/env/x': Permission denied" in rest
+    finally:
+        engine.remove("conda")
+
+
+def entrypoint(engine: Engine, image: str) -> list[str]:
+    """What an image begins its commands with."""
+    config = json.loads(engine.buildah("inspect", "--type", "image", image))["Docker"]["config"]
+    return list(config["Entrypoint"])
 
 
 def test_what_is_built_from_source_ends_as_a_wheel_in_an_image_without_a_compiler(

@@ -9,10 +9,10 @@ from pathlib import Path
 from tests.support import python_archive
 from tests.support.debian import CERTIFICATES, codename, debootstrap, run
 
-PACKAGES = ("ca-certificates", "python3", "python3-venv", "python3-pip")
+PACKAGES = ("ca-certificates", "python3", "python3-venv", "python3-pip", "libpython3-dev")
 
-# Python's images have a `python` to install anything for; that which uv fetches from afar lies here.
-# The certificates are this machine's, for whoever has an authority of its own.
+# Python's images have a `python` to install anything for, and its headers; the one that uv fetches from afar
+# lies here. The certificates are this machine's, for whoever has an authority of its own.
 DOCKERFILE = f"""\
 FROM scratch
 ADD base.tar /

@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 
 from cudaenv.errors import ToolError
-from cudaenv.lock.conda import CHANNELS, CondaLock, CondaRecord, explicit_text, record_of
+from cudaenv.lock.conda import CondaLock, CondaRecord, explicit_text, record_of
 from cudaenv.lock.conda_verify import verify_conda
+from cudaenv.model.names import CHANNELS
 from cudaenv.model.plan import Environment
 from tests.support.planning import machine, plan_for
 

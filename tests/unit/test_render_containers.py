@@ -6,6 +6,7 @@ import fnmatch
 import json
 import re
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import pytest
@@ -31,9 +32,10 @@ def rendered(of: Plan, *also: str, **around: Any) -> dict[str, str]:
     )
 
 
-def conda_plan() -> Plan:
+@cache
+def conda_plan(*packages: str) -> Plan:
     lab = machine("lab", ["RTX 4090"], "595.71.05", glibc="2.39", platform="linux-64")
-    return plan_for(lab, provider="conda")
+    return plan_for(lab, packages=packages, provider="conda", python="3.12" if packages else "")
 
 
 def arguments(text: str) -> dict[str, str]:
@@ -127,14 +129,49 @@ def test_conda_packages_are_installed_from_the_explicit_lock_by_a_program_that_d
     assert arguments(text)["INSTALLER_IMAGE"].startswith("mambaorg/micromamba:")
     assert ("COPY", (), ("conda-linux-64.lock", "/opt/conda.lock")) in found
     (create,) = [value[0] for name, _, value in found if name == "RUN" and "micromamba" in value[0]]
-    assert "--file /opt/conda.lock" in create
+    assert "/opt/conda.lock >/tmp/conda.lock" in create
+    assert "--file /tmp/conda.lock" in create
     last = text[text.rindex("\nFROM ") :]
     assert "micromamba" not in last
     assert "COPY --from=build /opt/env /opt/env" in last
 
 
+def test_what_is_built_beside_condas_packages_is_compiled_where_they_are_activated() -> None:
+    of = conda_plan("torch", "flash-attn")
+    text = rendered(of, APPTAINER)["Dockerfile"]
+    build, last = text[: text.rindex("\nFROM ")], text[text.rindex("\nFROM ") :]
+    run = "micromamba run --root-prefix /root/conda --prefix /opt/env python -m pip wheel --wheel-dir /wheels"
+    assert f'FLASH_ATTN_CUDA_ARCHS="80" MAX_JOBS="4" {run}' in build
+    assert 'ENV CUDA_HOME="$CONDA_PREFIX"' in build
+    assert build.index("ENV CONDA_PREFIX=/opt/env") < build.index('ENV CUDA_HOME="$CONDA_PREFIX"')
+    assert "ccache" not in text
+    assert "/wheels" not in last
+    (_, post), *_ = [
+        item for item in reversed(sections(rendered(of, APPTAINER)[APPTAINER])) if item[0] == "%post"
+    ]
+    order = ("micromamba create", "export CUDA_HOME=", "micromamba run", "rm -rf /opt/conda")
+    assert [post.index(part) for part in order] == sorted(post.index(part) for part in order)
+
+
+def test_a_mirror_of_a_channel_is_where_the_image_fetches_packages() -> None:
+    mirror = {"conda-forge": "https://mirror.example/conda-forge/"}
+    text = rendered(conda_plan(), channels=mirror)["Dockerfile"]
+    assert arguments(text)["CONDA_FORGE_CHANNEL"] == "https://mirror.example/conda-forge"
+    assert 's#https://conda.anaconda.org/conda-forge/#${CONDA_FORGE_CHANNEL%/}/#"' in text
+    canonical = "https://conda.anaconda.org/conda-forge"
+    assert arguments(rendered(conda_plan())["Dockerfile"])["CONDA_FORGE_CHANNEL"] == canonical
+    for url in (
+        "file:///srv/conda-forge",
+        "https://ann:secret@mirror.example/conda-forge",
+        "https://x/$(id)",
+    ):
+        found = rendered(conda_plan(), channels={"conda-forge": url})["Dockerfile"]
+        assert arguments(found)["CONDA_FORGE_CHANNEL"] == canonical, "not for an image"
+
+
 def test_hadolint_is_content_with_every_shape(tmp_path: Any) -> None:
     texts = [rendered(conda_plan(), build_requires=())["Dockerfile"]]
+    texts += [rendered(conda_plan("torch", "flash-attn"), build_requires=("torch",))["Dockerfile"]]
     texts += [
         rendered(cases()[name], build_requires=("hatchling",))["Dockerfile"] for name in ("v100", "cpu")
     ]
