@@ -178,21 +178,33 @@ def test_an_image_to_develop_in_compiles_a_kernel(engine: Engine, python: str, t
     engine.build(folder, "develop")
     try:
         write = f"cat > saxpy.cu <<'END'\n{SAXPY}END\n"
-        # Static, then shared, which needs the links; and through the cache, which then has it.
-        compiling = (
-            "nvcc saxpy.cu -o a && nvcc -cudart shared -L$CUDA_HOME/lib64 saxpy.cu -o b && "
-            "$PYTORCH_NVCC -c saxpy.cu -o c.o && ccache --show-stats && ./a && id -u"
-        )
-        said = engine.run("develop", "sh", "-ec", f"{write}{compiling}")
+        # Static, then shared, which needs the links.
+        compiling = "nvcc saxpy.cu -o a; nvcc -cudart shared -L$CUDA_HOME/lib64 saxpy.cu -o b; ./a"
+        said = engine.run("develop", "sh", "-ec", f"{write}{compiling}\n{CACHED}id -u")
         assert re.search(r"cudaError(InsufficientDriver|NoDevice)", said)
         assert said.split()[-1] == "1000"
-        assert re.search(r"Cacheable calls: +[1-9]", said)
+        hits = re.findall(r"(?:direct|preprocessed)_cache_hit\t(\d+)", said)
+        assert sum(map(int, hits)) == 2, "one of nvcc and one of g++"
         assert "ninja" in engine.run(
             "develop", "sh", "-c", "which ninja cmake pip; pip install --quiet --no-index x || true"
         )
     finally:
         engine.remove("develop")
 
+
+# As pip does it: in a folder of another name each time.
+CACHED = """\
+echo 'int main() {}' >plain.cpp
+for folder in /tmp/one/x /tmp/two/x; do
+  mkdir -p $folder
+  cp saxpy.cu plain.cpp $folder
+  cd $folder
+  $PYTORCH_NVCC -I$folder -c $folder/saxpy.cu -o $folder/saxpy.o
+  g++ -I$folder -c $folder/plain.cpp -o $folder/plain.o
+  cd /work
+done
+ccache --print-stats
+"""
 
 NVIDIA = """\
 FROM localhost/stand-in
