@@ -708,7 +708,7 @@ FLAWS: list[tuple[str, str, str, str, str]] = [
     (
         "a time that is none",
         "packages/mmcv",
-        'minutes: "42"',
+        'minutes: "20"',
         'minutes: "an hour"',
         "packages/mmcv time: minutes are 'an hour', expected a number",
     ),
