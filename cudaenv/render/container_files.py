@@ -36,6 +36,7 @@ MADE_WHEELS: Final = (
 COMPILERS: Final = r"nvidia-\(cuda-nvcc\|cuda-crt\|cuda-cccl\|nvvm\)"
 """The wheels of a toolkit that nothing needs to run (components.yaml), as sed's pattern."""
 
+JOBS: Final = "MAX_JOBS"
 APT: Final = re.compile(r"[a-z0-9][a-z0-9.+-]+")
 TOOL: Final = re.compile(r"[a-z]+==[0-9.]+ --hash=sha256:[0-9a-f]{64}")
 SOURCE: Final = re.compile(r"https?://[A-Za-z0-9.-]+(?::\d{1,5})?(?:/[A-Za-z0-9._~%+@-]*)*")
@@ -258,9 +259,16 @@ def _step(phase: Phase, environment: Environment) -> StepView:
     built = {package.requirement: package for package in environment.built}
     return StepView(
         notes=list(phase_notes(phase)),
-        variables="".join(f'{name}="{value}" ' for name, value in checked_variables(phase.env)),
+        variables="".join(
+            f'{name}="{_or_said(name, value)}" ' for name, value in checked_variables(phase.env)
+        ),
         sources=[_source(built[text]) for text in phase.install],
     )
+
+
+def _or_said(name: str, value: str) -> str:
+    """A variable's value; whoever builds may know better how many compilers there is memory for."""
+    return f"${{{name}:-{value}}}" if name == JOBS else value
 
 
 def _source(package: PlannedPackage) -> SourceView:
