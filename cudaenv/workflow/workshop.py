@@ -56,16 +56,13 @@ def workshop(environment: Mapping[str, Any], prefix: Path, environ: Mapping[str,
         return Workshop(variables=variables)
     home, no_toolkit = _home(toolkit, prefix, environ)
     compiler, no_compiler = None, ""
-    if toolkit["host_compiler"]["kind"] != "gcc":
-        pass
-    elif toolkit["provider"] == Provider.CONDA:
-        compiler = find_compiler(variables.get(CXX, ""), environ)
-        no_compiler = "" if compiler else f"there is no compiler in {prefix}: `cudaenv sync` installs it"
-    else:
-        compiler = _compiler(toolkit["host_compiler"], variables.pop(FLAGS, ""), environ)
-        no_compiler = "" if compiler else _no_compiler(toolkit, environ)
-        if compiler and compiler.program != "g++":
-            variables[FLAGS] = f"{CCBIN}{compiler.program}"
+    if toolkit["host_compiler"]["kind"] == "gcc":
+        compiler, no_compiler = _host_compiler(toolkit, variables, prefix, environ)
+        if toolkit["provider"] != Provider.CONDA:
+            variables.pop(FLAGS, None)
+            variables |= (
+                {FLAGS: f"{CCBIN}{compiler.program}"} if compiler and compiler.program != "g++" else {}
+            )
     return Workshop(
         variables=variables | {"CUDA_HOME": str(home)},
         home=home,
@@ -135,6 +132,17 @@ def _no_toolkit(toolkit: Mapping[str, Any], found: tuple[FoundToolkit, ...]) -> 
     there = f" (there is {others})" if others else ""
     ways = "; ".join(toolkit["steps"])
     return f"there is no toolkit of CUDA {toolkit['version']} on this machine{there}: {ways}"
+
+
+def _host_compiler(
+    toolkit: Mapping[str, Any], variables: Mapping[str, str], prefix: Path, environ: Mapping[str, str]
+) -> tuple[FoundCompiler | None, str]:
+    """The compiler that nvcc calls, and what is wrong where there is none."""
+    if toolkit["provider"] == Provider.CONDA:
+        compiler = find_compiler(variables.get(CXX, ""), environ)
+        return compiler, "" if compiler else f"there is no compiler in {prefix}: `cudaenv sync` installs it"
+    compiler = _compiler(toolkit["host_compiler"], variables.get(FLAGS, ""), environ)
+    return compiler, "" if compiler else _no_compiler(toolkit, environ)
 
 
 def _compiler(host: Mapping[str, Any], flags: str, environ: Mapping[str, str]) -> FoundCompiler | None:
