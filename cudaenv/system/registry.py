@@ -52,20 +52,7 @@ def image_digest(reference: ImageReference, platform: Platform, client: Client, 
     does not answer, or wants to be left alone for longer.
     """
     base = f"https://{reference.registry}" if reference.registry else hub.rstrip("/")
-    repository = _Repository(f"{base}/v2/{reference.repository}", client)
-    answer = repository.get(f"manifests/{quote(reference.tag)}", ", ".join((*LISTS, *MANIFESTS)))
-    if answer.status == 404:
-        raise FetchError(f"the registry has no image `{reference}`")
-    if answer.status != 200:
-        raise FetchError(f"the registry refuses to tell of `{reference}`", [f"it answered {answer.status}"])
-    document = _object(answer.body, str(reference))
-    kind = document.get("mediaType") or answer.content_type.partition(";")[0]
-    if kind in LISTS:
-        found = _listed(document)
-    elif kind in MANIFESTS:
-        found = {_platform(repository.configuration(document, reference)): _digest(answer.body)}
-    else:
-        raise FetchError(f"what the registry has as `{reference}` is no image")
+    found = _manifests(reference, _Repository(f"{base}/v2/{reference.repository}", client))
     digest = found.get(("linux", ARCHITECTURES[platform]))
     if digest is None:
         raise FetchError(f"`{reference}` has no image for {platform}")
@@ -141,6 +128,22 @@ def _token(url: str, challenge: str, client: Client) -> str:
     if not isinstance(token, str) or not re.fullmatch(r"[!-~]+", token):
         raise FetchError(f"`{shown(realm.geturl())}` gave no token")
     return token
+
+
+def _manifests(reference: ImageReference, repository: _Repository) -> dict[tuple[str, str], str]:
+    """The digests that a tag has by system and architecture. FetchError where it is none of an image."""
+    answer = repository.get(f"manifests/{quote(reference.tag)}", ", ".join((*LISTS, *MANIFESTS)))
+    if answer.status == 404:
+        raise FetchError(f"the registry has no image `{reference}`")
+    if answer.status != 200:
+        raise FetchError(f"the registry refuses to tell of `{reference}`", [f"it answered {answer.status}"])
+    document = _object(answer.body, str(reference))
+    kind = document.get("mediaType") or answer.content_type.partition(";")[0]
+    if kind in LISTS:
+        return _listed(document)
+    if kind in MANIFESTS:
+        return {_platform(repository.configuration(document, reference)): _digest(answer.body)}
+    raise FetchError(f"what the registry has as `{reference}` is no image")
 
 
 def _listed(index: Mapping[str, Any]) -> dict[tuple[str, str], str]:
