@@ -76,11 +76,8 @@ def _stages(environment: Environment, docker: ContainerView) -> Iterator[StageVi
     lock = [f"{docker.lock} /opt/requirements.lock"] if docker.lock else []
     sources = [f"{docker.build_lock} /opt/requirements.build.lock"] if docker.build_lock else []
     project = [VISIBLE] if docker.project else []
-    installed = [
-        *_apt(docker.libraries),
-        *_python(docker.uv_python, docker.python_tool),
-        *_wheels(docker.leave_out),
-    ]
+    wheels = [*_from_mirrors(docker.sources, "/opt/requirements.lock"), *_wheels(docker.leave_out)]
+    installed = [*_apt(docker.libraries), *_python(docker.uv_python, docker.python_tool), *wheels]
     match environment.shape:
         case Shape.CONDA:
             yield stage("installer", "INSTALLER_IMAGE", [], ["true"])
@@ -94,6 +91,7 @@ def _stages(environment: Environment, docker: ContainerView) -> Iterator[StageVi
             post = [
                 *_apt(docker.apt),
                 *_python(docker.build_python, docker.python_tool),
+                *_from_mirrors(docker.sources, "/opt/requirements.lock"),
                 *_wheels(),
                 *_builds(docker),
             ]
@@ -137,6 +135,13 @@ def _python(by_uv: str, tool: str) -> list[str]:
         f"/opt/uv/bin/uv python install --no-cache --no-bin {by_uv}",
         f'"$(/opt/uv/bin/uv python find --managed-python {by_uv})" -m venv /opt/env',
         "rm -rf /opt/uv",
+    ]
+
+
+def _from_mirrors(places: list[tuple[str, str, str]], lock: str) -> list[str]:
+    """Have things fetched from the mirrors of the spec; the hashes decide. There are no build arguments."""
+    return [
+        f'sed -i "s#{canonical}#{url}/#" {lock}' for _, url, canonical in places if f"{url}/" != canonical
     ]
 
 
@@ -199,7 +204,9 @@ def _conda(docker: ContainerView) -> list[str]:
     """Conda's packages, wheels, and what is built by the compilers among the packages."""
     create = "micromamba create --yes --no-rc --root-prefix /opt/conda --prefix /opt/env --always-copy"
     pip = "micromamba run --root-prefix /opt/conda --prefix /opt/env python -m pip"
-    lines = [f"{create} --file /opt/conda.lock", *(_wheels() if docker.lock else [])]
+    lines = [*_from_mirrors(docker.channels, "/opt/conda.lock"), f"{create} --file /opt/conda.lock"]
+    if docker.lock:
+        lines += [*_from_mirrors(docker.sources, "/opt/requirements.lock"), *_wheels()]
     if docker.phases:
         lines += ["export CONDA_PREFIX=/opt/env", *(f'export {name}="{value}"' for name, value in docker.env)]
         lines += [*_phases(docker, pip), "rm -rf /wheels"]

@@ -169,6 +169,19 @@ def test_a_mirror_of_a_channel_is_where_the_image_fetches_packages() -> None:
         assert arguments(found)["CONDA_FORGE_CHANNEL"] == canonical, "not for an image"
 
 
+def test_an_apptainer_definition_fetches_from_the_mirrors_of_the_spec() -> None:
+    wheels = rendered(cases()["v100"], APPTAINER, sources=(MIRROR,))[APPTAINER]
+    change = (
+        'sed -i "s#https://download.pytorch.org/whl/#https://mirror.example/whl/#" /opt/requirements.lock'
+    )
+    assert wheels.index(change) < wheels.index("--require-hashes")
+    mirror = {"conda-forge": "https://mirror.example/conda-forge"}
+    conda = rendered(conda_plan(), APPTAINER, channels=mirror)[APPTAINER]
+    changed = "s#https://conda.anaconda.org/conda-forge/#https://mirror.example/conda-forge/#"
+    assert conda.index(f'sed -i "{changed}" /opt/conda.lock') < conda.index("micromamba create")
+    assert "sed -i" not in rendered(conda_plan(), APPTAINER)[APPTAINER]
+
+
 def test_hadolint_is_content_with_every_shape(tmp_path: Any) -> None:
     texts = [rendered(conda_plan(), build_requires=())["Dockerfile"]]
     texts += [rendered(conda_plan("torch", "flash-attn"), build_requires=("torch",))["Dockerfile"]]
