@@ -52,6 +52,7 @@ def apptainer_view(plan: Plan, environment: Environment, around: Surroundings, n
         variables.append(("CONDA_PREFIX", "/opt/env"))
     if environment.shape in {Shape.DEVELOP, Shape.CONDA}:
         variables += [(key, _of_environment(value)) for key, value in docker.env]
+        variables += [("LIBRARY_PATH", "$CUDA_HOME/lib64/stubs")] if docker.links else []
     return ApptainerView(
         notes=[
             *title_lines(environment),
@@ -164,6 +165,12 @@ def _builds(docker: ContainerView) -> list[str]:
             'for library in "$CUDA_HOME"/lib/lib*.so.*; do',
             '    test -e "${library%%.so.*}.so" || ln -s "${library##*/}" "${library%%.so.*}.so"',
             "done",
+            'mkdir "$CUDA_HOME/lib/stubs"',
+            r'grep -ohE "\bcu[A-Z]\w*" "$CUDA_HOME/include/cuda.h" | sort -u >/tmp/names',
+            'sed "s/.*/void &(void) {}/" /tmp/names >/tmp/stub.c',
+            'gcc -shared -fPIC -Wl,-soname,libcuda.so.1 /tmp/stub.c -o "$CUDA_HOME/lib/stubs/libcuda.so"',
+            "rm /tmp/names /tmp/stub.c",
+            'export LIBRARY_PATH="$CUDA_HOME/lib64/stubs"',
         ]
     lines += _phases(docker, ENVIRONMENT_PIP)
     if docker.project:

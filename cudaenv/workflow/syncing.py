@@ -74,7 +74,7 @@ def sync_project(
             install_conda_part(project, document, environment, target, origin.network)
         if pylock is not None:
             _install_wheels(project, environment, target, pylock, origin)
-        complete_toolkit(environment, target)
+        complete_toolkit(project, environment, target)
         mark(target, environment, lock_digest(document, environment))
         built = build_phases(project, document, environment, target, origin)
     if "torch" not in environment["packages"]:

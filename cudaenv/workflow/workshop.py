@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cudaenv.errors import ToolError
 from cudaenv.model.spec import Provider
 from cudaenv.model.versions import CudaVersion
 from cudaenv.system.activation import activated
-from cudaenv.system.cuda_home import complete
+from cudaenv.system.cuda_home import complete, make_driver_stub
 from cudaenv.system.toolkits import FoundCompiler, FoundToolkit, find_compiler, find_toolkits
+from cudaenv.workflow.project import Project
 
 CCBIN = "-ccbin="
 FLAGS = "NVCC_PREPEND_FLAGS"
@@ -64,7 +68,7 @@ def workshop(environment: Mapping[str, Any], prefix: Path, environ: Mapping[str,
                 {FLAGS: f"{CCBIN}{compiler.program}"} if compiler and compiler.program != "g++" else {}
             )
     return Workshop(
-        variables=variables | {"CUDA_HOME": str(home)},
+        variables=variables | {"CUDA_HOME": str(home)} | _linking(home, environ),
         home=home,
         compiler=compiler,
         no_toolkit=no_toolkit,
@@ -94,11 +98,24 @@ def missing_before(
     return tuple(filter(None, (shop.no_compiler,))) if comes else shop.missing
 
 
-def complete_toolkit(environment: Mapping[str, Any], prefix: Path) -> None:
-    """Make the links that a toolkit of wheels lacks; no other provider's needs any."""
+def complete_toolkit(project: Project, environment: Mapping[str, Any], prefix: Path) -> None:
+    """Make the links and the stub that a toolkit of wheels lacks; no other provider's needs any.
+
+    The stub needs the compiler without which nothing is compiled.
+    """
     toolkit = environment["toolkit"]
-    if toolkit is not None and toolkit["provider"] == Provider.PIP:
-        complete(_planned_home(toolkit, prefix))
+    if toolkit is None or toolkit["provider"] != Provider.PIP:
+        return
+    home = _planned_home(toolkit, prefix)
+    complete(home)
+    compiler = workshop(environment, prefix, project.environ).compiler
+    if compiler is not None and sys.platform == "linux":
+        try:
+            make_driver_stub(home, compiler.program, project.environ)
+        except ToolError as error:
+            project.talk(
+                f"warning: nothing can be linked to libcuda: {'; '.join([error.message, *error.details])}"
+            )
 
 
 def _planned_home(toolkit: Mapping[str, Any], prefix: Path) -> Path:
@@ -132,6 +149,17 @@ def _no_toolkit(toolkit: Mapping[str, Any], found: tuple[FoundToolkit, ...]) -> 
     there = f" (there is {others})" if others else ""
     ways = "; ".join(toolkit["steps"])
     return f"there is no toolkit of CUDA {toolkit['version']} on this machine{there}: {ways}"
+
+
+def _linking(home: Path, environ: Mapping[str, str]) -> dict[str, str]:
+    """Where linkers find the driver's library without a driver, as NVIDIA's images say it.
+
+    https://gcc.gnu.org/onlinedocs/gcc/Environment-Variables.html#index-LIBRARY_005fPATH
+    """
+    stubs = home / "lib64" / "stubs"
+    if not stubs.is_dir():
+        return {}
+    return {"LIBRARY_PATH": os.pathsep.join(filter(None, (str(stubs), environ.get("LIBRARY_PATH"))))}
 
 
 def _host_compiler(

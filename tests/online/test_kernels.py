@@ -26,6 +26,14 @@ pytestmark = [
     pytest.mark.skipif(shutil.which("g++") is None, reason="there is no C++ compiler here"),
 ]
 
+DRIVER = "#include <cuda.h>\nint main() { return cuInit(0); }\n"
+CMAKE = """\
+cmake_minimum_required(VERSION 3.24)
+project(driver LANGUAGES CXX)
+find_package(CUDAToolkit REQUIRED)
+add_executable(driver driver.cpp)
+target_link_libraries(driver PRIVATE CUDA::cuda_driver)
+"""
 NO_DRIVER = "CUDA driver version is insufficient for CUDA runtime version"
 
 
@@ -84,6 +92,25 @@ def test_a_program_starts_and_lacks_nothing_but_a_driver(kernels: Kernels, progr
     done = kernels.call(program)
     assert (done.returncode, done.stdout) == (1, "")
     assert NO_DRIVER in done.stderr
+
+
+@without_gpu
+@pytest.mark.parametrize("tool", ["nvcc", "g++", "cmake"])
+def test_what_calls_the_driver_itself_is_linked_without_one(kernels: Kernels, tool: str) -> None:
+    folder = kernels.folder / f"driver-{tool}"
+    folder.mkdir()
+    (folder / "driver.cpp").write_text(DRIVER)
+    (folder / "CMakeLists.txt").write_text(CMAKE)
+    commands = {
+        "nvcc": f"nvcc {folder}/driver.cpp -lcuda -o {folder}/driver",
+        "g++": f"g++ -I$CUDA_HOME/include {folder}/driver.cpp -lcuda -o {folder}/driver",
+        "cmake": f"cmake -S {folder} -B {folder} -G Ninja && cmake --build {folder}",
+    }
+    done = kernels.run("sh", "-c", commands[tool])
+    assert done.returncode == 0, done.stdout + done.stderr
+    done = kernels.run(f"{folder}/driver")
+    assert done.returncode == 127, "not even the stub is found"
+    assert "libcuda.so.1: cannot open shared object file" in done.stderr
 
 
 @without_gpu

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from cudaenv.system.cuda_home import complete
+from cudaenv.errors import ToolError
+from cudaenv.system.cuda_home import complete, make_driver_stub
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="the links are for Linux")
 
@@ -84,3 +88,50 @@ def test_links_follow_an_update_and_go_with_the_library(home: Path) -> None:
 def test_where_there_are_no_libraries_nothing_is_made(tmp_path: Path) -> None:
     assert complete(tmp_path / "none") == ()
     assert list(tmp_path.iterdir()) == []
+
+
+HEADER = """\
+#define cuMemAlloc cuMemAlloc_v2
+CUresult CUDAAPI cuInit(unsigned int Flags);
+CUresult CUDAAPI cuMemAlloc(CUdeviceptr *dptr, size_t bytesize);
+typedef enum CUresult_enum { CUDA_SUCCESS = 0 } CUresult; /* not cudaMalloc */
+"""
+
+has_compiler = pytest.mark.skipif(
+    sys.platform != "linux" or not shutil.which("g++"), reason="there is no g++ here"
+)
+
+
+@has_compiler
+def test_the_stub_has_the_names_of_the_header_and_asks_for_the_drivers_library(home: Path) -> None:
+    (home / "include").mkdir()
+    (home / "include/cuda.h").write_text(HEADER)
+    complete(home)
+    make_driver_stub(home, "g++", os.environ)
+    stub = home / "lib64/stubs/libcuda.so"
+    names = subprocess.run(["nm", "-D", "--defined-only", stub], capture_output=True, text=True, check=True)
+    found = {line.split()[-1] for line in names.stdout.splitlines()}
+    assert {name for name in found if name.startswith("cu")} == {"cuInit", "cuMemAlloc", "cuMemAlloc_v2"}
+    (home / "main.c").write_text("int cuInit(unsigned); int main(void) { return cuInit(0); }\n")
+    command = ["gcc", str(home / "main.c"), f"-L{stub.parent}", "-lcuda", "-o", str(home / "main")]
+    subprocess.run(command, check=True)
+    said = subprocess.run(["readelf", "-d", home / "main"], capture_output=True, text=True, check=True).stdout
+    assert "Shared library: [libcuda.so.1]" in said
+    make_driver_stub(home, "g++", os.environ)
+    assert {path.name for path in stub.parent.iterdir()} == {"libcuda.so"}
+
+
+@has_compiler
+def test_a_stub_that_cannot_be_compiled_is_told_and_leaves_the_old_one(home: Path) -> None:
+    (home / "include").mkdir()
+    (home / "include/cuda.h").write_text(HEADER)
+    make_driver_stub(home, "g++", os.environ)
+    before = (home / "lib/stubs/libcuda.so").read_bytes()
+    with pytest.raises(ToolError, match="cannot be compiled"):
+        make_driver_stub(home, "false", os.environ)
+    assert (home / "lib/stubs/libcuda.so").read_bytes() == before
+
+
+def test_without_the_header_there_is_no_stub(home: Path) -> None:
+    make_driver_stub(home, "no-such-compiler", os.environ)
+    assert not (home / "lib/stubs").exists()
