@@ -1,7 +1,7 @@
-"""References of container images: `python:3.12-slim`, `nvidia/cuda:12.8.1-devel-ubuntu24.04`.
+"""Container images: what they are for, and references to them.
 
-The form is that of https://pkg.go.dev/github.com/distribution/reference without upper case in names and with
-sha256 only.
+References are `python:3.12-slim`, `nvidia/cuda:12.8.1-devel-ubuntu24.04`: the form is that of
+https://pkg.go.dev/github.com/distribution/reference without upper case in names and with sha256 only.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Final, Self
 
 from cudaenv.model.machine import Platform
@@ -22,6 +23,31 @@ DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 
 Digests = Mapping[tuple[str, Platform], str]
 """Digests of the manifests that tags have for a platform, by reference and platform."""
+
+
+class Shape(StrEnum):
+    """What the container image of an environment is for.
+
+    `run`: locked wheels and nothing to compile with. `develop`: a toolkit and a compiler to work with.
+    `build`: one stage compiles, and the image has what it made. `conda`: locked conda packages;
+    `conda-develop`: with a toolkit and a compiler among them to work with.
+    """
+
+    RUN = "run"
+    DEVELOP = "develop"
+    BUILD = "build"
+    CONDA = "conda"
+    CONDA_DEVELOP = "conda-develop"
+
+    @property
+    def is_conda(self) -> bool:
+        """Whether conda's packages are in it."""
+        return self in {Shape.CONDA, Shape.CONDA_DEVELOP}
+
+    @property
+    def is_to_work_in(self) -> bool:
+        """Whether people develop in it."""
+        return self in {Shape.DEVELOP, Shape.CONDA_DEVELOP}
 
 
 @dataclass(frozen=True, slots=True)

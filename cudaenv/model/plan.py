@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from packaging.version import Version
 
+from cudaenv.model.images import Shape
 from cudaenv.model.machine import Platform
 from cudaenv.model.names import file_name, index_name
 from cudaenv.model.versions import (
@@ -76,19 +77,6 @@ class How(StrEnum):
     WHEEL = "wheel"
     CONDA = "conda"
     BUILD = "build"
-
-
-class Shape(StrEnum):
-    """What the container image of an environment is for.
-
-    `run`: locked wheels and nothing to compile with. `develop`: a toolkit and a compiler to work with.
-    `build`: one stage compiles, and the image has what it made. `conda`: locked conda packages.
-    """
-
-    RUN = "run"
-    DEVELOP = "develop"
-    BUILD = "build"
-    CONDA = "conda"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

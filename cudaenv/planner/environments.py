@@ -12,8 +12,9 @@ from packaging.utils import canonicalize_name
 from cudaenv.matrix.packages import Release
 from cudaenv.matrix.places import Pin
 from cudaenv.matrix.tables import DIRECT, CudaLine, Row
+from cudaenv.model.images import Shape
 from cudaenv.model.machine import Machine, Platform
-from cudaenv.model.plan import DriverNeed, Environment, How, Phase, PlannedPackage, PlannedToolkit, Shape
+from cudaenv.model.plan import DriverNeed, Environment, How, Phase, PlannedPackage, PlannedToolkit
 from cudaenv.model.spec import Provider
 from cudaenv.planner.building import components, in_order, phase
 from cudaenv.planner.compatibility import Code, Reach, reach
@@ -119,7 +120,8 @@ def _container(choice: Choice, problem: Problem) -> Images:
 def _shape(choice: Choice, container: Images, problem: Problem) -> Shape | None:
     """What the image of an environment is for; None where no container is made of it."""
     if choice.candidate.stack.provider is Provider.CONDA:
-        return Shape.CONDA if container.run else None
+        conda = Shape.CONDA_DEVELOP if problem.target.compiles else Shape.CONDA
+        return conda if container.run else None
     if choice.candidate.toolkit is None:
         return Shape.RUN if container.run else None
     if not container.build:

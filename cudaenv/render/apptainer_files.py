@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from cudaenv.model.plan import Environment, Plan, Shape
+from cudaenv.model.images import Shape
+from cudaenv.model.plan import Environment, Plan
 from cudaenv.render.container_files import (
     ENVIRONMENT_PIP,
     ContainerView,
@@ -48,9 +49,9 @@ def apptainer_view(plan: Plan, environment: Environment, around: Surroundings, n
     gpus = " --nv" if docker.gpus else ""
     image = f"cudaenv-{environment.name}.sif"
     variables = [("PATH", "/opt/env/bin:$PATH"), ("PYTHONNOUSERSITE", "1")]
-    if environment.shape is Shape.CONDA:
+    if environment.shape is not None and environment.shape.is_conda:
         variables.append(("CONDA_PREFIX", "/opt/env"))
-    if environment.shape in {Shape.DEVELOP, Shape.CONDA}:
+    if environment.shape is not Shape.BUILD:
         variables += [(key, _of_environment(value)) for key, value in docker.env]
         variables += [("LIBRARY_PATH", "$CUDA_HOME/lib64/stubs")] if docker.links else []
     return ApptainerView(
@@ -80,7 +81,7 @@ def _stages(environment: Environment, docker: ContainerView) -> Iterator[StageVi
     wheels = [*_from_mirrors(docker.sources, "/opt/requirements.lock"), *_wheels(docker.leave_out)]
     installed = [*_apt(docker.libraries), *_python(docker.uv_python, docker.python_tool), *wheels]
     match environment.shape:
-        case Shape.CONDA:
+        case Shape.CONDA | Shape.CONDA_DEVELOP:
             yield stage("installer", "INSTALLER_IMAGE", [], ["true"])
             files = [
                 (" from installer", ["/bin/micromamba /usr/local/bin/micromamba", CERTIFICATES]),

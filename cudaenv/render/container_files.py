@@ -9,10 +9,10 @@ from typing import Final
 
 from packaging.utils import canonicalize_name
 
-from cudaenv.model.images import DIGEST, IMAGE, Digests, ImageReference
+from cudaenv.model.images import DIGEST, IMAGE, Digests, ImageReference, Shape
 from cudaenv.model.machine import Platform
 from cudaenv.model.names import CHANNELS, explicit_name
-from cudaenv.model.plan import Environment, Phase, Plan, PlannedPackage, Shape
+from cudaenv.model.plan import Environment, Phase, Plan, PlannedPackage
 from cudaenv.render.build_files import checked_variables, phase_notes
 from cudaenv.render.plan_text import driver_floor, machines_text, wrapped
 from cudaenv.render.values import NAME, PYTHON, checked, environment_file, package_text
@@ -123,12 +123,14 @@ class ContainerView:
     gpus: bool
     check: str
     command: str
+    develops: bool
 
 
 def container_view(plan: Plan, environment: Environment, around: Surroundings, name: str) -> ContainerView:
     """What the Dockerfile of that name is filled with; ValueError for values that may not be there."""
     shape = environment.shape
-    is_conda, works_inside = shape is Shape.CONDA, shape is Shape.DEVELOP
+    is_conda, works_inside = _is_conda(environment), shape is Shape.DEVELOP
+    develops = shape is not None and shape.is_to_work_in
     is_slim = not _brings_no_python(environment.base_image)
     uid = USER if is_slim else USER_OF_UBUNTU
     python = checked(PYTHON, str(environment.python), "a Python version")
@@ -153,7 +155,7 @@ def container_view(plan: Plan, environment: Environment, around: Surroundings, n
             "ccache",
             "g++",
             "git",
-            *([] if environment.build_image.startswith("python:") else ["python3-venv"]),
+            *(["python3-venv"] if _brings_no_python(environment.build_image) else []),
         ],
         conda_apt=["git"] if any(package.git for package in environment.built) else [],
         ccache=not is_conda,
@@ -161,7 +163,7 @@ def container_view(plan: Plan, environment: Environment, around: Surroundings, n
         uid=uid,
         home=home,
         owner=f",uid={uid},gid={uid}" if works_inside else "",
-        folders=["/work", *(["/opt/env", "/opt/python", "/home/app/.cache"] if works_inside else [])],
+        folders=_folders(shape),
         pip=ENVIRONMENT_PIP if uses_own_pip else OUTSIDE_PIP,
         venv_option="" if uses_own_pip else "--without-pip ",
         python_tool=checked(TOOL, environment.python_tool, "a tool with its hash")
@@ -174,20 +176,21 @@ def container_view(plan: Plan, environment: Environment, around: Surroundings, n
         phases=[_step(phase, environment) for phase in environment.phases if phase.builds],
         making="install" if works_inside else "wheel --wheel-dir /wheels",
         installing="" if works_inside else f" \\\n    && {MADE_WHEELS}",
-        project=around.build_requires is not None and not works_inside,
+        project=around.build_requires is not None and not develops,
         project_stage="build" if isolation(around) else "${BASE_IMAGE}",
         project_pip=OUTSIDE_PIP if isolation(around) else "python -m pip",
         isolation=isolation(around),
         gpus=environment.cuda is not None,
         check=import_check(environment),
-        command="bash" if works_inside else "python",
+        command="bash" if develops else "python",
+        develops=develops,
     )
 
 
 def image_arguments(environment: Environment, around: Surroundings) -> Iterator[tuple[str, str, str]]:
     """The build arguments of images, each with its reference and a note that says the tag."""
     named = {"BASE_IMAGE": environment.base_image}
-    if environment.shape is Shape.CONDA:
+    if _is_conda(environment):
         named = {"INSTALLER_IMAGE": environment.build_image, **named}
     elif environment.shape is Shape.BUILD:
         named = {"BUILD_IMAGE": environment.build_image, **named}
@@ -219,6 +222,16 @@ def import_check(environment: Environment) -> str:
 def _brings_no_python(image: str) -> bool:
     """Whether an image is of a plain Ubuntu, NVIDIA's among them: its Python is not the planned one."""
     return "ubuntu" in image
+
+
+def _folders(shape: Shape | None) -> list[str]:
+    """The folders that belong to the user of a container."""
+    own = ["/opt/env", "/opt/python"] if shape is Shape.DEVELOP else []
+    return ["/work", *own, *(["/home/app/.cache"] if shape is not None and shape.is_to_work_in else [])]
+
+
+def _is_conda(environment: Environment) -> bool:
+    return environment.shape is not None and environment.shape.is_conda
 
 
 def _by_wheels(environment: Environment) -> bool:
@@ -283,7 +296,7 @@ def _notes(environment: Environment, name: str) -> Iterator[str]:
     gpus = " --gpus all" if environment.cuda else ""
     yield from title_lines(environment)
     if environment.cuda:
-        bringer = "conda's packages" if environment.shape is Shape.CONDA else "the wheels"
+        bringer = "conda's packages" if _is_conda(environment) else "the wheels"
         yield from wrapped(
             f"{bringer[0].upper()}{bringer[1:]} bring CUDA's libraries; the host brings its driver, "
             f"{driver_floor(environment)}, and the NVIDIA Container Toolkit.",
@@ -303,5 +316,7 @@ def title_lines(environment: Environment) -> list[str]:
     return wrapped(title, width=COMMENT_WIDTH)
 
 
-TEMPLATES: Final[Mapping[Shape, str]] = {shape: f"Dockerfile.{shape}.j2" for shape in Shape}
+TEMPLATES: Final[Mapping[Shape, str]] = {
+    shape: f"Dockerfile.{'conda' if shape.is_conda else shape}.j2" for shape in Shape
+}
 """The template of each shape."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from cudaenv import __version__
 from cudaenv.model.machine import Platform
-from cudaenv.model.plan import Environment, Plan, PlannedPackage, Shape
+from cudaenv.model.plan import Environment, Plan, PlannedPackage
 from cudaenv.render.apptainer_files import ApptainerView, apptainer_view
 from cudaenv.render.build_files import BuildsView, builds_view
 from cudaenv.render.conda_files import EnvironmentView, VirtualView, environment_view, virtual_view
@@ -126,7 +126,7 @@ def _containers(
         return
     name = environment_file(plan, environment, "Dockerfile")
     yield name, TEMPLATES[environment.shape], container_view(plan, environment, around, name)
-    if environment.shape is Shape.DEVELOP:
+    if environment.shape.is_to_work_in:
         view = devcontainer_view(plan, environment, around, name)
         yield devcontainer_name(plan, environment), "devcontainer.json.j2", view
     if APPTAINER in also:

@@ -11,6 +11,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,7 +31,7 @@ from tests.containers.projects import (
 from tests.end_to_end.test_builds import TINY_EXT
 from tests.support import micromamba
 from tests.support.channel import Channels
-from tests.support.conda_project import conda_project
+from tests.support.conda_project import CondaProject, conda_project
 from tests.support.containers import Engine, obstacle
 from tests.support.stand_in import StandIn
 
@@ -270,26 +271,35 @@ RUN chmod a+x /bin/micromamba
 """
 
 
-def test_an_image_of_conda_packages_with_wheels_and_a_build_on_top(
-    engine: Engine, python: str, channels: Channels, tmp_path: Path
-) -> None:
-    """Micromamba cannot be had here: what stands in for it fetches all packages and compares their hashes."""
-    installer = tmp_path / "installer"
+def conda_image(engine: Engine, conda: CondaProject, folder: Path, python: str, **spec: Any) -> None:
+    """Lock a project of conda packages and build its image, with a torch of our own.
+
+    Micromamba cannot be had here: what stands in for it fetches all packages and compares their hashes.
+    """
+    installer = folder / "installer"
     installer.mkdir()
     shutil.copy(micromamba.__file__, installer)
     (installer / "Dockerfile").write_text(CONDA)
+    project = conda.project
+    conda.lock(python=python, **spec)
+    (environment,) = json.loads(project.text("cudaenv.lock"))["environments"]
+    engine.build(installer, f"localhost/{environment['base_image']['build']}")
+    engine.rename(BASE, environment["base_image"]["run"])
+    with torch_line(folder / "index") as torch:
+        lock = project.folder / "requirements.lock"
+        if lock.exists():
+            lock.write_text(lock.read_text() + torch)
+        engine.build(project.folder, "conda")
+
+
+def test_an_image_of_conda_packages_with_wheels_and_a_build_on_top(
+    engine: Engine, python: str, channels: Channels, tmp_path: Path
+) -> None:
     with index_to_build(tmp_path) as project, conda_project(project, channels) as conda:
         write_package(project.folder)
-        conda.lock(packages={"torch": "*", "tiny-ext": "*"}, python=python)
-        (environment,) = json.loads(project.text("cudaenv.lock"))["environments"]
-        engine.build(installer, f"localhost/{environment['base_image']['build']}")
-        engine.rename(BASE, environment["base_image"]["run"])
-        with torch_line(tmp_path / "index") as torch:
-            lock = project.folder / "requirements.lock"
-            lock.write_text(lock.read_text() + torch)
-            engine.build(project.folder, "conda")
-        unlocked = project.folder / "conda-linux-64.lock"
-        unlocked.write_text(re.sub(r"#[0-9a-f]{32}", f"#{'0' * 32}", unlocked.read_text(), count=1))
+        conda_image(engine, conda, tmp_path, python, packages={"torch": "*", "tiny-ext": "*"})
+        changed = project.folder / "conda-linux-64.lock"
+        changed.write_text(re.sub(r"#[0-9a-f]{32}", f"#{'0' * 32}", changed.read_text(), count=1))
         assert "the hash is another" in engine.build(project.folder, "never", status=1)
     try:
         said = engine.run("conda", *entrypoint(engine, "conda"), "python", "-c", TELL)
@@ -303,6 +313,21 @@ def test_an_image_of_conda_packages_with_wheels_and_a_build_on_top(
         rest = engine.run("conda", "sh", "-c", look)
         assert not re.search(r"/micromamba|\.whl$|demo", rest)
         assert "/opt/env/x': Permission denied" in rest
+    finally:
+        engine.remove("conda")
+
+
+def test_an_image_to_develop_in_with_condas_compilers(
+    engine: Engine, python: str, channels: Channels, tmp_path: Path
+) -> None:
+    with index_to_build(tmp_path) as project, conda_project(project, channels) as conda:
+        conda_image(engine, conda, tmp_path, python, target="develop-kernels")
+    try:
+        shell = ["bash", "-ic", "echo $CXX $CUDA_HOME; touch /opt/env/x && id -un"]
+        compiler = "/opt/env/bin/of-conda-c++"
+        for command in (shell, [*entrypoint(engine, "conda"), *shell]):
+            assert engine.run("conda", *command).split()[-3:] == [compiler, "/opt/env", "app"]
+        assert "/usr/bin/git" in engine.run("conda", "which", "git")
     finally:
         engine.remove("conda")
 

@@ -15,7 +15,8 @@ import pytest
 from packaging.requirements import Requirement
 
 from cudaenv.matrix.matrix import Matrix
-from cudaenv.model.plan import Environment, Plan, Shape
+from cudaenv.model.images import Shape
+from cudaenv.model.plan import Environment, Plan
 from cudaenv.model.spec import CudaRequest, Spec
 from cudaenv.model.spec_reader import parse_package
 from cudaenv.planner.plan import make_plan

@@ -17,8 +17,8 @@ from cudaenv.render.container_files import Surroundings
 from cudaenv.render.container_tools import APPTAINER, COMPOSE
 from cudaenv.render.files import render_files
 from tests.support.planning import ROOT, cases, machine, plan_for
-from tests.unit.test_render import commands, hadolint
-from tests.unit.test_render_builds import ASKED, plan
+from tests.unit.test_render import commands
+from tests.unit.test_render_builds import ASKED, hadolint, plan
 
 TEMPLATES = {path.name: path.read_text("utf-8") for path in (ROOT / "templates").iterdir()}
 DIGEST = f"sha256:{'a' * 64}"
@@ -153,6 +153,23 @@ def test_what_is_built_beside_condas_packages_is_compiled_where_they_are_activat
     assert [post.index(part) for part in order] == sorted(post.index(part) for part in order)
 
 
+def test_whoever_develops_with_condas_compilers_owns_the_environment_and_has_an_editors_container() -> None:
+    lab = machine("lab", ["RTX 4090"], "595.71.05", glibc="2.39", platform="linux-64")
+    of = plan_for(lab, provider="conda", target="develop-kernels")
+    files = rendered(of, APPTAINER, build_requires=("setuptools",))
+    last = files["Dockerfile"][files["Dockerfile"].rindex("\nFROM ") :]
+    assert "COPY --from=build --chown=1000:1000 /opt/env /opt/env" in last
+    assert 'CMD ["bash"]' in last
+    assert "/src" not in files["Dockerfile"], "it is worked on, and not installed"
+    assert "/home/app/.cache" in last, "the volume of the editor's container is the user's"
+    document = json.loads(re.sub(r"^//.*$", "", files[".devcontainer/devcontainer.json"], flags=re.MULTILINE))
+    assert document["postCreateCommand"] == "pip install --no-deps --editable ."
+    assert "export CUDA_HOME=" in dict(sections(files[APPTAINER]))["%environment"]
+    to_run = rendered(conda_plan(), build_requires=())
+    assert "--chown" not in to_run["Dockerfile"]
+    assert ".devcontainer/devcontainer.json" not in to_run
+
+
 def test_a_mirror_of_a_channel_is_where_the_image_fetches_packages() -> None:
     mirror = {"conda-forge": "https://mirror.example/conda-forge/"}
     text = rendered(conda_plan(), channels=mirror)["Dockerfile"]
@@ -184,6 +201,8 @@ def test_an_apptainer_definition_fetches_from_the_mirrors_of_the_spec() -> None:
 
 def test_hadolint_is_content_with_every_shape(tmp_path: Any) -> None:
     texts = [rendered(conda_plan(), build_requires=())["Dockerfile"]]
+    lab = machine("lab", ["RTX 4090"], "595.71.05", glibc="2.39", platform="linux-64")
+    texts += [rendered(plan_for(lab, provider="conda", target="develop-kernels"))["Dockerfile"]]
     texts += [rendered(conda_plan("torch", "flash-attn"), build_requires=("torch",))["Dockerfile"]]
     texts += [
         rendered(cases()[name], build_requires=("hatchling",))["Dockerfile"] for name in ("v100", "cpu")
@@ -191,7 +210,7 @@ def test_hadolint_is_content_with_every_shape(tmp_path: Any) -> None:
     paths = [tmp_path / f"{number}.Dockerfile" for number in range(len(texts))]
     for path, text in zip(paths, texts, strict=True):
         path.write_text(text)
-    assert hadolint(*paths) == []
+    assert [hadolint(path) for path in paths] == [[] for _ in paths]
 
 
 def test_compose_reserves_gpus_where_there_are_any() -> None:
