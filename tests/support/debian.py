@@ -58,5 +58,5 @@ def _mirror(release: str) -> str:
 
 def run(command: Sequence[str | Path]) -> None:
     """Run a program; fail with what it said where it fails."""
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=280)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
