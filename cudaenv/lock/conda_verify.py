@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from packaging.version import InvalidVersion, Version
 
 from cudaenv.lock.conda import CondaLock, channel_urls
-from cudaenv.lock.verify import SHA256
+from cudaenv.model.names import SHA256
 from cudaenv.model.plan import CondaPart, Environment, How
 from cudaenv.model.versions import CudaVersion
 

@@ -17,11 +17,11 @@ from cudaenv.lock.wheel_facts import WheelFacts
 from cudaenv.matrix.tables import DEFAULT_INDEX
 from cudaenv.model.addresses import is_loopback
 from cudaenv.model.markers import marker_environment
+from cudaenv.model.names import SHA256
 from cudaenv.model.plan import Environment
 from cudaenv.model.requirements import parse_requirement
 from cudaenv.model.versions import CudaVersion
 
-SHA256 = re.compile(r"[0-9a-f]{64}")
 SUFFIXED = re.compile(r"nvidia-.+-cu(\d+)")
 CUDA_LIBRARY = re.compile(r"nvidia-(?!ml-py).+|cuda-toolkit|cuda-bindings")
 RUNTIMES = ("cuda-toolkit", "nvidia-cuda-runtime")

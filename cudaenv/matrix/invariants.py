@@ -19,10 +19,10 @@ from cudaenv.matrix.packages import Release, TorchBuild
 from cudaenv.matrix.tables import DIRECT, FLAT, Basis, CudaLine, Row
 from cudaenv.model.documents import Problems
 from cudaenv.model.machine import Platform
+from cudaenv.model.names import SHA256
 from cudaenv.model.versions import ComputeCapability, CudaVersion, DriverVersion
 
 DATE: Final = re.compile(r"20\d\d-[01]\d-[0-3]\d")
-SHA256: Final = re.compile(r"[0-9a-f]{64}")
 MONTH: Final = re.compile(r"20\d\d-(0[1-9]|1[0-2])")
 
 

@@ -1,8 +1,12 @@
-"""Names: of the files of an environment, of indexes and channels."""
+"""Names: of the files of an environment, of indexes and channels, and hashes."""
 
 from __future__ import annotations
 
+import re
 from typing import Final
+
+SHA256: Final = re.compile(r"[0-9a-f]{64}")
+"""A sha256 as locks and tables have it."""
 
 CHANNELS: Final = "https://conda.anaconda.org"
 """Where the channels that a plan names lie, as conda's own `channel_alias` has it."""

@@ -78,8 +78,11 @@ def _stages(environment: Environment, docker: ContainerView) -> Iterator[StageVi
     lock = [f"{docker.lock} /opt/requirements.lock"] if docker.lock else []
     sources = [f"{docker.build_lock} /opt/requirements.build.lock"] if docker.build_lock else []
     project = [VISIBLE] if docker.project else []
-    wheels = [*_from_mirrors(docker.sources, "/opt/requirements.lock"), *_wheels(docker.leave_out)]
-    installed = [*_apt(docker.libraries), *_python(docker.uv_python, docker.python_tool), *wheels]
+    installed = [
+        *_apt(docker.libraries),
+        *_python(docker.uv_python, docker.python_tool),
+        *_wheels(docker, docker.leave_out),
+    ]
     match environment.shape:
         case Shape.CONDA | Shape.CONDA_DEVELOP:
             yield stage("installer", "INSTALLER_IMAGE", [], ["true"])
@@ -93,8 +96,7 @@ def _stages(environment: Environment, docker: ContainerView) -> Iterator[StageVi
             post = [
                 *_apt(docker.apt),
                 *_python(docker.build_python, docker.python_tool),
-                *_from_mirrors(docker.sources, "/opt/requirements.lock"),
-                *_wheels(),
+                *_wheels(docker),
                 *_builds(docker),
             ]
             yield stage("build", "BUILD_IMAGE", [("", [*lock, *sources, *project])], post)
@@ -147,12 +149,13 @@ def _from_mirrors(places: list[tuple[str, str, str]], lock: str) -> list[str]:
     ]
 
 
-def _wheels(leave_out: str = "") -> list[str]:
+def _wheels(docker: ContainerView, leave_out: str = "") -> list[str]:
+    mirrors = _from_mirrors(docker.sources, "/opt/requirements.lock")
     option = f"sed -i {leave_out}/opt/requirements.lock"
     install = (
         f"{ENVIRONMENT_PIP} install {QUIET} --no-deps --require-hashes --requirement /opt/requirements.lock"
     )
-    return [*([option] if leave_out else []), install]
+    return [*mirrors, *([option] if leave_out else []), install]
 
 
 def _builds(docker: ContainerView) -> list[str]:
@@ -214,7 +217,7 @@ def _conda(docker: ContainerView) -> list[str]:
     pip = "micromamba run --root-prefix /opt/conda --prefix /opt/env python -m pip"
     lines = [*_from_mirrors(docker.channels, "/opt/conda.lock"), f"{create} --file /opt/conda.lock"]
     if docker.lock:
-        lines += [*_from_mirrors(docker.sources, "/opt/requirements.lock"), *_wheels()]
+        lines += _wheels(docker)
     if docker.phases:
         lines += ["export CONDA_PREFIX=/opt/env", *(f'export {name}="{value}"' for name, value in docker.env)]
         lines += [*_phases(docker, pip), "rm -rf /wheels"]

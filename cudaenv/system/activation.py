@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Final
 
 from cudaenv.errors import ToolError
 from cudaenv.system.addresses import printable
+from cudaenv.system.process import run
 
 SCRIPTS: Final = "etc/conda/activate.d"
 TIMEOUT_S: Final = 60.0
@@ -31,7 +31,7 @@ _OF_THE_SHELL: Final = frozenset({"PATH", "PWD", "OLDPWD", "SHLVL", "_", "CONDA_
 
 
 def activated(prefix: Path, environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables that the scripts of a prefix set, in the order of their names, but for PATH.
+    """Return the variables, but for PATH, that the scripts of a prefix set, run in the order of their names.
 
     ToolError where there are scripts and no bash, or one of them fails to be read.
     """
@@ -42,12 +42,11 @@ def activated(prefix: Path, environ: Mapping[str, str]) -> dict[str, str]:
     bash = shutil.which("bash", path=given["PATH"]) or "/bin/bash"
     command = [bash, "--noprofile", "--norc", "-c", _RUN, bash, sys.executable, _SHOW, *map(str, scripts)]
     try:
-        done = subprocess.run(command, env=given, capture_output=True, timeout=TIMEOUT_S, check=False)
-        found: dict[str, str] = json.loads(done.stdout)
-    except (OSError, subprocess.TimeoutExpired, ValueError) as error:
+        found: dict[str, str] = json.loads(run(command, env=given, timeout_s=TIMEOUT_S).stdout)
+    except (ToolError, ValueError) as error:
         raise ToolError(
             f"`{prefix}` cannot be activated",
-            [printable(str(error))],
+            [printable(line.strip()) for line in str(error).splitlines()],
             hint="The scripts of its packages need bash",
         ) from error
     return {

@@ -24,6 +24,7 @@ from cudaenv.errors import FetchError
 from cudaenv.matrix.refresh.artefacts import Link, ProjectFile, Wheel
 from cudaenv.matrix.refresh.metadata import MAX_METADATA, archived_metadata, metadata_fields
 from cudaenv.matrix.refresh.pages import ACCEPT_PAGE, read_links, read_project_page
+from cudaenv.model.names import SHA256
 from cudaenv.system.addresses import printable, shown
 from cudaenv.system.cache import Once, recall, remember
 from cudaenv.system.http import Client
@@ -275,7 +276,7 @@ class RemoteArtefacts:
         return found
 
     def _place(self, kind: str, sha256: str, ending: str) -> Path | None:
-        if self._cache is None or not re.fullmatch(r"[0-9a-f]{64}", sha256):
+        if self._cache is None or not SHA256.fullmatch(sha256):
             return None
         return self._cache / kind / sha256[:2] / f"{sha256}{ending}"
 

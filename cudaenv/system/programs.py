@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import re
 import subprocess
 import tempfile
 import threading
@@ -13,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from cudaenv.errors import FetchError
+from cudaenv.model.names import SHA256
 from cudaenv.system.addresses import shown
 from cudaenv.system.http import Client
 from cudaenv.system.remote_wheels import RemoteWheel, download, readable
@@ -38,7 +38,7 @@ def fetch_program(url: str, sha256: str, client: Client, member: str, folder: Pa
     name = PurePosixPath(member).name
     if name not in PROGRAMS:
         raise ValueError(f"not a program that may be run: {member!r}")
-    if not re.fullmatch(r"[0-9a-f]{64}", sha256):
+    if not SHA256.fullmatch(sha256):
         raise FetchError(f"`{name}` of `{shown(url)}` is not run: the index states no sha256 of the wheel")
     content = _extracted(url, sha256, client, member)
     program = Path(tempfile.mkdtemp(dir=folder)) / name

@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from cudaenv.lock.wheel_facts import Member, Remembered, WheelFacts, linked_majors, parse_requires
+from cudaenv.model.names import SHA256
 from cudaenv.system.cache import recall, remember
 from cudaenv.system.http import Client
 from cudaenv.system.remote_wheels import (
@@ -108,7 +109,7 @@ def _member(info: zipfile.ZipInfo) -> Member:
 
 
 def _cache_file(cache: Path | None, sha256: str) -> Path | None:
-    if not re.fullmatch(r"[0-9a-f]{64}", sha256):
+    if not SHA256.fullmatch(sha256):
         raise ValueError(f"not a sha256 in lower-case hexadecimal: {sha256!r}")
     return None if cache is None else cache / "wheels" / f"{sha256}.json"
 

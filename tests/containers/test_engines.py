@@ -30,7 +30,7 @@ from tests.containers.projects import (
 from tests.support.chroot import USER, obstacle
 from tests.support.debian import SuiteError
 from tests.support.engines import Engines, running_engines
-from tests.support.planning import cases, machine, plan_for
+from tests.support.planning import cases
 from tests.support.project import PYTORCH
 from tests.support.stand_in import StandIn
 from tests.unit.test_render_builds import ASKED, plan
@@ -99,13 +99,12 @@ def locked(engines: Engines, stand_in: StandIn, tmp_path_factory: pytest.TempPat
 
 def shapes() -> dict[str, Plan]:
     """A plan for each shape of a Dockerfile."""
-    desk = machine("desk", ["RTX 4090"], "595.71.05", glibc="2.39", platform="linux-64")
     return {
         "run": cases()["v100"],
         "cpu": cases()["cpu"],
         "conda": conda_plan(),
         "conda-build": conda_plan("torch", "flash-attn"),
-        "conda-develop": plan_for(desk, provider="conda", target="develop-kernels"),
+        "conda-develop": conda_plan(target="develop-kernels"),
         **{name: plan(name) for name in ASKED},
     }
 

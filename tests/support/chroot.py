@@ -79,17 +79,8 @@ class System:
             if user
             else []
         )
-        done = subprocess.run(
-            self._command(work, *identity, *command),
-            env=ENVIRONMENT,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=600,
-            check=False,
-        )
-        said: str = done.stdout
-        assert done.returncode == status, said[-6000:]
+        ended, said = debian.output(self._command(work, *identity, *command), ENVIRONMENT)
+        assert ended == status, said[-6000:]
         return said
 
     @contextlib.contextmanager

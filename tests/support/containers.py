@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -40,18 +39,10 @@ class Engine:
             "--storage-driver",
             _driver(),
         ]
-        done = subprocess.run(
-            ["buildah", *options, *arguments],
-            # Cache mounts lie below TMPDIR, so that each test session has its own.
-            env={"PATH": os.environ["PATH"], "HOME": str(self.folder), "TMPDIR": str(self.folder)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=600,
-            check=False,
-        )
-        said: str = done.stdout
-        assert status is None or (done.returncode != 0) == bool(status), said[-6000:]
+        # Cache mounts lie below TMPDIR, so that each test session has its own.
+        env = {"PATH": os.environ["PATH"], "HOME": str(self.folder), "TMPDIR": str(self.folder)}
+        ended, said = debian.output(["buildah", *options, *arguments], env)
+        assert status is None or (ended != 0) == bool(status), said[-6000:]
         return said
 
     def build(

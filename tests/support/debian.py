@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
@@ -58,5 +58,19 @@ def _mirror(release: str) -> str:
 
 def run(command: Sequence[str | Path]) -> None:
     """Run a program; fail with what it said where it fails."""
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
-    assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
+    status, said = output(command)
+    assert status == 0, said[-4000:]
+
+
+def output(command: Sequence[str | Path], env: Mapping[str, str] | None = None) -> tuple[int, str]:
+    """Run a program; return how it ended and all that it said."""
+    done = subprocess.run(
+        command,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    return done.returncode, done.stdout

@@ -33,9 +33,10 @@ def rendered(of: Plan, *also: str, **around: Any) -> dict[str, str]:
 
 
 @cache
-def conda_plan(*packages: str) -> Plan:
+def conda_plan(*packages: str, target: str = "run-only") -> Plan:
     lab = machine("lab", ["RTX 4090"], "595.71.05", glibc="2.39", platform="linux-64")
-    return plan_for(lab, packages=packages, provider="conda", python="3.12" if packages else "")
+    python = "3.12" if packages else ""
+    return plan_for(lab, packages=packages, provider="conda", python=python, target=target)
 
 
 def arguments(text: str) -> dict[str, str]:
@@ -154,9 +155,7 @@ def test_what_is_built_beside_condas_packages_is_compiled_where_they_are_activat
 
 
 def test_whoever_develops_with_condas_compilers_owns_the_environment_and_has_an_editors_container() -> None:
-    lab = machine("lab", ["RTX 4090"], "595.71.05", glibc="2.39", platform="linux-64")
-    of = plan_for(lab, provider="conda", target="develop-kernels")
-    files = rendered(of, APPTAINER, build_requires=("setuptools",))
+    files = rendered(conda_plan(target="develop-kernels"), APPTAINER, build_requires=("setuptools",))
     last = files["Dockerfile"][files["Dockerfile"].rindex("\nFROM ") :]
     assert "COPY --from=build --chown=1000:1000 /opt/env /opt/env" in last
     assert 'CMD ["bash"]' in last
@@ -201,8 +200,7 @@ def test_an_apptainer_definition_fetches_from_the_mirrors_of_the_spec() -> None:
 
 def test_hadolint_is_content_with_every_shape(tmp_path: Any) -> None:
     texts = [rendered(conda_plan(), build_requires=())["Dockerfile"]]
-    lab = machine("lab", ["RTX 4090"], "595.71.05", glibc="2.39", platform="linux-64")
-    texts += [rendered(plan_for(lab, provider="conda", target="develop-kernels"))["Dockerfile"]]
+    texts += [rendered(conda_plan(target="develop-kernels"))["Dockerfile"]]
     texts += [rendered(conda_plan("torch", "flash-attn"), build_requires=("torch",))["Dockerfile"]]
     texts += [
         rendered(cases()[name], build_requires=("hatchling",))["Dockerfile"] for name in ("v100", "cpu")
